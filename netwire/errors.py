@@ -2,11 +2,13 @@
 
     WireError
     ├── LocalError (RuntimeError)          ours: the caller used a wire in the wrong state
+    ├── UrlError (ValueError)              ours: an address that is not one of the forms allowed
     └── RemoteError (ValueError)           the peer's: carries the close code that tells it so
         ├── ProtocolError      1002        bytes that the protocol does not allow
         ├── InvalidPayload     1007        a payload that is not what it claims to be (bad UTF-8)
         ├── MessageTooBig      1009        longer than the limit, known from the header
         ├── ConnectionLost     1006        the stream ended in mid-message or without a close
+        ├── TlsError           1015        TLS failed: no handshake, bad record, bad certificate
         └── HandshakeError                 not a handshake; carries the HTTP status to answer with
 
 ``LocalError`` is raised to the caller. A ``RemoteError`` never leaves a wire as an exception:
@@ -23,6 +25,18 @@ class WireError(Exception):
 
 class LocalError(WireError, RuntimeError):
     """A wire was used in a state that does not allow it."""
+
+
+class UrlError(WireError, ValueError):
+    """An address that cannot be used; `reason` says what is wrong and what is allowed."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url = url
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"URL {self.url!r} {self.reason}"
 
 
 class RemoteError(WireError, ValueError):
@@ -71,6 +85,20 @@ class ConnectionLost(RemoteError):
     """The stream ended in mid-message, or without the close that the protocol asks for."""
 
     close_code = 1006
+
+
+class TlsError(RemoteError):
+    """TLS failed: the handshake, a record, or the peer's certificate.
+
+    Attributes:
+        received: The plaintext that came, in the same read, before what failed.
+    """
+
+    close_code = 1015
+
+    def __init__(self, reason: str, received: bytes = b"") -> None:
+        super().__init__(reason)
+        self.received = received
 
 
 class HandshakeError(RemoteError):
