@@ -1,0 +1,103 @@
+"""Carrying a worker to where the Foreman has seated it, one leg per node.
+
+A decision is a change of the worker's `Seat`. Whoever makes it starts a carry unless one is under
+way; the carry looks at the seat again after every leg. So decisions that come thick and fast, or
+while the worker is between two nodes, need no cases of their own.
+
+While it is carried the worker runs on no node: `Worker._home` is None, and calls handed to it wait
+in its mailbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from foreman.errors import NotMovable, NotRunning
+from foreman.events import Moved, Stayed
+
+if TYPE_CHECKING:
+    from foreman.foreman import Foreman
+    from foreman.node import Node
+    from foreman.seat import Seat
+    from foreman.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+
+class Carrier:
+    """Carries out what the Foreman decided. Holds no state: a carry lives in its coroutines.
+
+    Args:
+        foreman: Whose lock guards the seats.
+        patience: How long a worker may take to let go of its node, seconds; then it stays.
+    """
+
+    def __init__(self, foreman: Foreman, patience: float) -> None:
+        self._foreman = foreman
+        self._patience = patience
+
+    def fetch(self, worker: Worker, seat: Seat, home: Node | None) -> None:
+        """Begin to carry the worker from ``home``; None when it is on no node yet."""
+        if home is None:
+            self._go(seat.node, worker, seat, None, 0.0)
+            return
+        try:
+            home.run_coroutine(self._leave(worker, seat, home))
+        except NotRunning as error:
+            self._foreman.forget(worker, seat, error)
+
+    def _go(self, target: Node, worker: Worker, seat: Seat, old: Node | None, left: float) -> None:
+        try:
+            target.run_coroutine(self._arrive(worker, seat, target, old, left))
+        except NotRunning as error:
+            self._foreman.forget(worker, seat, error)
+
+    async def _leave(self, worker: Worker, seat: Seat, here: Node) -> None:
+        """On the old node: let the worker let go of it, and send it on its way."""
+        foreman = self._foreman
+        if not seat.leaving and seat.node is not here:
+            left = here.clock()
+            try:
+                if not worker.movable:
+                    raise NotMovable("it cannot leave its node now")
+                await asyncio.wait_for(worker.detach(), self._patience)
+            except (Exception, asyncio.CancelledError) as error:
+                reason = f"stayed: {error or type(error).__name__}"
+                if not isinstance(error, (NotMovable, asyncio.TimeoutError)):
+                    logger.warning("%r could not be detached", worker, exc_info=error)
+                if foreman.stay(worker, seat, here):
+                    foreman.tell(Stayed(worker, here, reason))
+                    return
+                # Removed meanwhile: it is still here, so let it go from here.
+            else:
+                worker._home = None
+                self._go(seat.node, worker, seat, here, left)
+                return
+        if foreman.settled(worker, seat, here):
+            return
+        here.run(worker, worker.on_stop)
+        worker._home = None
+        foreman.forget(worker, seat, None)
+
+    async def _arrive(
+        self, worker: Worker, seat: Seat, here: Node, old: Node | None, left: float
+    ) -> None:
+        """On the new node: take up work there."""
+        foreman = self._foreman
+        try:
+            await worker.attach(here)
+        except (Exception, asyncio.CancelledError) as error:
+            worker._fail(error)
+            foreman.forget(worker, seat, error)
+            return
+        worker._home = here
+        if old is None:
+            here.run(worker, worker.on_start)
+        else:
+            foreman.tell(Moved(worker, old, here, here.clock() - left, seat.reason))
+        worker._arrived(here)
+        here.run(worker, worker._deliver)
+        if not foreman.settled(worker, seat, here):
+            await self._leave(worker, seat, here)

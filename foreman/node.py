@@ -1,0 +1,329 @@
+"""A node: one thread running one event loop, and the clock that is held against it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from time import thread_time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from foreman.demand import Roster
+from foreman.errors import NotRunning
+from foreman.meters import ScanLatency, ScanMeter, WaitMeter, WaitStatistics
+from foreman.scan import ScanPass
+
+if TYPE_CHECKING:
+    from foreman.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# How often what the workers cost is added up, seconds. Long enough that a share of it is a load.
+FOLD_PERIOD = 0.5
+
+# A worker using less of its node than this is at rest: it need not be looked at again and again.
+AT_REST = 1e-4
+
+
+class Node:
+    """One thread, one event loop, and the workers it runs.
+
+    Made and stopped by a `Foreman`. Each field says who may touch it: the node's own thread, or
+    any thread under the named lock.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_classes",
+        "_cpu_began",
+        "_fold_began",
+        "_guard",
+        "_loads",
+        "_mail",
+        "_mail_lock",
+        "_ran",
+        "_report",
+        "_scan_meter",
+        "_scans",
+        "_stamped",
+        "_tasks",
+        "_thread",
+        "_thread_id",
+        "clock",
+        "hold_began",
+        "holder",
+        "loop",
+        "name",
+        "roster",
+        "seen_hold",
+        "stuck",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        guard: threading.Lock,
+        report: Callable[[Node, list[tuple[Worker, float]]], None],
+    ) -> None:
+        self.name = name
+        self.loop = loop
+        self.clock = clock
+        # What each worker has cost: called on this thread with (worker, load) pairs.
+        self._report = report
+        # The Foreman's lock, and what it guards.
+        self._guard = guard
+        self.roster = Roster()
+        # Owned by the watcher's thread; read under no lock by anybody.
+        self.stuck = False
+        self.seen_hold = 0.0
+        # Owned by this node's thread; read by the watcher.
+        self.holder: Worker | None = None
+        self.hold_began = 0.0
+        self._cpu_began = 0.0
+        self._ran: list[Worker] = []
+        self._loads: dict[Worker, float] = {}
+        self._fold_began = clock()
+        self._scan_meter = ScanMeter()
+        self._classes: dict[float, WaitMeter] = {}
+        self._scans = ScanPass(self)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        # Written by the watcher when it sends a stamp, cleared by this thread when it answers.
+        self._stamped: float | None = None
+        # Guarded by the mail lock.
+        self._mail_lock = threading.Lock()
+        self._mail: list[Worker] = []
+        self._thread_id = 0
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name}: {self.roster.count} workers>"
+
+    # ---------------------------------------------------------------- any thread
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """The workers counted on this node: there, or on their way to it."""
+        with self._guard:
+            return tuple(self.roster.members())
+
+    @property
+    def scan_latency(self) -> ScanLatency:
+        """How long this node keeps a ready worker waiting, recently; up to date while stuck."""
+        return self._scan_meter.statistics(self.waiting(self.clock()))
+
+    def waits_of(self, required_latency: float) -> WaitStatistics:
+        """The waits of the workers here that declare this latency, seconds."""
+        meter = self._classes.get(required_latency)
+        return (meter or WaitMeter()).statistics()
+
+    def call_soon(self, worker: Worker, function: Callable[..., object], *args: Any) -> None:
+        """Run ``function(*args)`` as the worker's, metered as its hold, in order.
+
+        May be called from any thread. Should the worker have moved, the call follows it.
+        """
+        worker.call_soon(function, *args)
+
+    def post(self, function: Callable[..., object], *args: Any) -> bool:
+        """Run ``function(*args)`` on this thread, unmetered; False when the node has stopped."""
+        try:
+            self.loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:  # the loop is closed; asking beforehand would be a race
+            return False
+        return True
+
+    def run_coroutine(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine on this thread, unmetered.
+
+        Raises:
+            NotRunning: The node has stopped; the coroutine was closed.
+        """
+        if not self.post(self._start_task, coroutine):
+            coroutine.close()
+            raise NotRunning(f"{self.name} has stopped")
+
+    def wake(self, worker: Worker) -> None:
+        """Have the worker look into its mailbox. One wake-up of the loop serves many workers."""
+        with self._mail_lock:
+            self._mail.append(worker)
+            first = len(self._mail) == 1
+        if first:
+            self.post(self._deliver_mail)
+
+    @property
+    def here(self) -> bool:
+        """Whether the calling thread is this node's."""
+        return threading.get_ident() == self._thread_id
+
+    # ---------------------------------------------------------------- the Foreman's threads
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """End the thread; False when it has not ended within ``timeout`` seconds."""
+        self.post(self.loop.stop)
+        if self.here:
+            return False
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def is_active(self) -> bool:
+        """Whether anything ran here since the watcher last asked."""
+        seen, self.seen_hold = self.seen_hold, self.hold_began
+        return seen != self.hold_began or bool(self._ran) or bool(self._loads)
+
+    def stamp(self, now: float) -> None:
+        """Send a stamp round; what it takes to come back is what a ready worker waits."""
+        self._stamped = now
+        if not self.post(self._answer):
+            self._stamped = None
+
+    def waiting(self, now: float) -> float:
+        """How long the stamp under way has taken so far, seconds; 0 when none is."""
+        stamped = self._stamped
+        return 0.0 if stamped is None else now - stamped
+
+    # ---------------------------------------------------------------- this node's thread
+
+    def enter(self, worker: Worker) -> None:
+        """The worker's code begins to run. Always followed by `leave`; never nested."""
+        self.holder = worker
+        if worker.holds.samples_cpu:
+            self._cpu_began = thread_time()
+        self.hold_began = self.clock()
+
+    def leave(self, worker: Worker) -> None:
+        """The worker's code has returned, or raised."""
+        held = self.clock() - self.hold_began
+        self.holder = None
+        holds = worker.holds
+        if not holds.runs:
+            self._ran.append(worker)
+        holds.runs += 1
+        holds.held += held
+        if held > holds.longest:
+            holds.longest = held
+        if holds.samples_cpu and self._cpu_began:
+            holds.cpu += thread_time() - self._cpu_began
+            holds.cpu_of += held
+            self._cpu_began = 0.0
+
+    def run(self, worker: Worker, function: Callable[..., object], *args: Any) -> None:
+        """Call a worker's hook: metered, and what it raises goes to the worker."""
+        self.enter(worker)
+        try:
+            function(*args)
+        except Exception as error:
+            worker._fail(error)
+        finally:
+            self.leave(worker)
+
+    def create_task(self, worker: Worker, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run a worker's coroutine; each of its steps is metered as a hold of the worker."""
+        return self._start_task(_Metered(self, worker, coroutine))
+
+    @property
+    def scans(self) -> ScanPass:
+        """The pass over the scan workers of this node."""
+        return self._scans
+
+    def _start_task(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)  # the loop itself holds tasks weakly only
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _deliver_mail(self) -> None:
+        with self._mail_lock:
+            workers, self._mail = self._mail, []
+        for worker in workers:
+            # One that has left looks into its mailbox where it arrives.
+            if worker._home is self:
+                self.run(worker, worker._deliver)
+
+    def _answer(self) -> None:
+        stamped = self._stamped
+        if stamped is None:
+            return
+        now = self.clock()
+        self._stamped = None
+        self.waited(now - stamped)
+        if now - self._fold_began >= FOLD_PERIOD:
+            self._fold(now)
+
+    def waited(self, wait: float) -> None:
+        """A ready worker was kept waiting here for this long, seconds."""
+        self._scan_meter.add(wait)
+        for required_latency in self.roster.latencies:
+            meter = self._classes.get(required_latency)
+            if meter is None:
+                meter = self._classes[required_latency] = WaitMeter()
+            meter.add(wait, required_latency)
+
+    def _fold(self, now: float) -> None:
+        """Add up what each worker cost since the last time, and report it."""
+        period = now - self._fold_began
+        self._fold_began = now
+        ran, self._ran = self._ran, []
+        before, self._loads = self._loads, {}
+        report: list[tuple[Worker, float]] = []
+        for worker in {*ran, *before}:
+            load = min(1.0, worker.holds.fold() / period)
+            # Up at once, down slowly: a pause is no reason to give the room away.
+            load = max(load, (load + before.get(worker, 0.0)) / 2)
+            report.append((worker, load if load > AT_REST else 0.0))
+            if load > AT_REST and worker._home is self:
+                self._loads[worker] = load
+        self._report(self, report)
+
+    def _run(self) -> None:
+        self._thread_id = threading.get_ident()
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            try:
+                for task in asyncio.all_tasks(self.loop):
+                    task.cancel()
+                if self._tasks:
+                    self.loop.run_until_complete(asyncio.wait(tuple(self._tasks), timeout=1.0))
+                self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            finally:
+                asyncio.set_event_loop(None)
+                self.loop.close()
+
+
+class _Metered(Coroutine[Any, Any, T]):
+    """A worker's coroutine: every step of it is a hold of that worker."""
+
+    __slots__ = ("_coroutine", "_node", "_worker")
+
+    def __init__(self, node: Node, worker: Worker, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._node = node
+        self._worker = worker
+        self._coroutine = coroutine
+
+    def send(self, value: Any) -> Any:
+        self._node.enter(self._worker)
+        try:
+            return self._coroutine.send(value)
+        finally:
+            self._node.leave(self._worker)
+
+    def throw(self, *exception: Any) -> Any:
+        self._node.enter(self._worker)
+        try:
+            return self._coroutine.throw(*exception)
+        finally:
+            self._node.leave(self._worker)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        raise TypeError("a metered coroutine is run by its task alone")

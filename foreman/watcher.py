@@ -1,0 +1,81 @@
+"""The Foreman's own thread: it watches the nodes from outside, so it sees one that is stuck."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from foreman.events import Missed, Stuck
+
+if TYPE_CHECKING:
+    from foreman.foreman import Foreman
+    from foreman.node import Node
+
+# Between looks, seconds: half the strictest latency, within these.
+SHORTEST_LOOK = 0.005
+LONGEST_LOOK = 0.1
+
+# A node that misses its promise again and again is reported this often, seconds.
+REPORT_PERIOD = 1.0
+
+
+class Watcher:
+    """Sends stamps to the nodes that are doing something and reads how long they take.
+
+    A node that does nothing is sent nothing: an idle server sleeps. Owned by its own thread,
+    except `start` and `stop`.
+    """
+
+    def __init__(self, foreman: Foreman) -> None:
+        self._foreman = foreman
+        self._end = threading.Event()
+        self._reported: dict[Node, float] = {}
+        self._thread = threading.Thread(target=self._run, name="foreman-watcher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._end.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        look = LONGEST_LOOK
+        while not self._end.wait(look):
+            look = LONGEST_LOOK
+            for node in self._foreman.nodes:
+                if self._watch(node):
+                    look = min(look, max(SHORTEST_LOOK, node.roster.latencies[0] / 2))
+
+    def _watch(self, node: Node) -> bool:
+        """Look at one node; returns whether it is at work."""
+        latencies = node.roster.latencies
+        if not latencies:
+            return False
+        now = node.clock()
+        waiting = node.waiting(now)
+        if waiting > latencies[0]:
+            self._report(node, waiting, latencies[0], now)
+            return True
+        node.stuck = False
+        if waiting:
+            return True
+        if not node.is_active():
+            return False
+        node.stamp(now)
+        return True
+
+    def _report(self, node: Node, waiting: float, promised: float, now: float) -> None:
+        holder = node.holder
+        if not node.stuck:
+            node.stuck = True
+            reason = (
+                f"{node.name} has not come round for {waiting:.3g} s, {promised:g} s were promised"
+                + (f"; it is in {holder!r}" if holder is not None else "")
+            )
+            self._foreman.tell(Stuck(node, holder, waiting, reason))
+        if now - self._reported.get(node, -REPORT_PERIOD) >= REPORT_PERIOD:
+            self._reported[node] = now
+            reason = f"{node.name} keeps the ready waiting {waiting:.3g} s, {promised:g} s declared"
+            self._foreman.tell(Missed(node, waiting, promised, reason))
