@@ -127,7 +127,7 @@ class TlsEngine:
         self.handshaken = True
 
     def _read(self) -> bytes:
-        plain = b""
+        records: list[bytes] = []
         try:
             # An empty input means that every record was whole: to ask once more would only cost
             # an exception.
@@ -136,14 +136,14 @@ class TlsEngine:
                 if not record:
                     self.peer_closed = True
                     break
-                plain = plain + record if plain else record
+                records.append(record)
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
             self.peer_closed = True
         except ssl.SSLError as error:
-            raise _failure(error, plain) from error
-        return plain
+            raise _failure(error, b"".join(records)) from error
+        return b"".join(records)
 
 
 def _failure(error: ssl.SSLError, received: bytes) -> TlsError:
