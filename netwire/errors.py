@@ -7,6 +7,7 @@
         ├── ProtocolError      1002        bytes that the protocol does not allow
         ├── InvalidPayload     1007        a payload that is not what it claims to be (bad UTF-8)
         ├── MessageTooBig      1009        longer than the limit, known from the header
+        ├── TooManyFragments   1009        a message in more frames than the limit
         ├── ConnectionLost     1006        the stream ended in mid-message or without a close
         ├── TlsError           1015        TLS failed: no handshake, bad record, bad certificate
         └── HandshakeError                 not a handshake; carries the HTTP status to answer with
@@ -78,6 +79,16 @@ class MessageTooBig(RemoteError):
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"message of {size} bytes is over the limit of {limit}")
         self.size = size
+        self.limit = limit
+
+
+class TooManyFragments(RemoteError):
+    """A message in more than `limit` frames."""
+
+    close_code = 1009
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"message of more than {limit} fragments")
         self.limit = limit
 
 

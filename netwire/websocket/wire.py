@@ -1,0 +1,266 @@
+"""The open WebSocket, as both roles share it: messages, pings, the close (RFC 6455, section 5)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import wsproto.events as ws
+
+from netwire.errors import ConnectionLost, InvalidPayload, LocalError, RemoteError
+from netwire.events import Closed, Event, Failed, Ping, Pong
+from netwire.limits import Limits
+from netwire.websocket.close import close_payload, echo_payload
+from netwire.websocket.frames import (
+    BINARY,
+    BINARY_HEADERS,
+    CLOSE,
+    FIN,
+    MASKED,
+    MAX_CONTROL,
+    PING,
+    PONG,
+    TEXT,
+    TEXT_HEADERS,
+    apply_mask,
+    build_frame,
+)
+from netwire.websocket.reader import FrameReader
+from netwire.wire import Message, State, Transform, Wire
+
+# Looked up for every message, so bound to names of this module.
+_OPEN = State.OPEN
+_WHOLE_BINARY = FIN | BINARY
+_WHOLE_DATA = (FIN | TEXT, FIN | BINARY)
+_TABLE_SIZE = len(BINARY_HEADERS)
+_from_bytes = int.from_bytes
+
+_NO_LENGTH = 1 << 64
+"""Stands for the length of a frame that is not ours to read: longer than any data."""
+
+
+class WebSocket(Wire):
+    """A WebSocket connection, not yet open.
+
+    Args:
+        client: Whether we are the client, who masks.
+        limits: How much the peer may make us hold.
+        transform: Changes the payloads of messages on their way out and in.
+
+    Attributes:
+        subprotocol: What the handshake agreed upon; None before it and when there is none.
+    """
+
+    __slots__ = (
+        "_held",  # what arrived but could not be used yet: a piece of a header, mostly nothing
+        "_limits",
+        "_mask_in",  # the mask bit of the frames that the peer sends, and of those we send
+        "_mask_out",
+        "_max_message",
+        "_reader",  # what is in the middle of a frame or of a message, or None
+        "_transform",
+        "subprotocol",
+    )
+
+    def __init__(self, client: bool, limits: Limits, transform: Transform | None) -> None:
+        self.state = State.CONNECTING
+        self.subprotocol: str | None = None
+        self._held = b""
+        self._limits = limits
+        self._mask_in, self._mask_out = (0, MASKED) if client else (MASKED, 0)
+        self._max_message = limits.message
+        self._reader: FrameReader | None = None
+        self._transform = transform
+
+    # Receiving
+
+    def receive(self, data: bytes) -> list[Event]:
+        if self.state is not _OPEN:
+            return self._receive_unopen(data)
+        if self._held:
+            data = self._take_held(data)
+        events: list[Event] = []
+        mask = self._mask_in
+        header = 6 if mask else 2  # a short header's bytes, its masking key included
+        transform = self._transform
+        position = 0
+        end = len(data)
+        # A whole data frame that is all there is read right here; everything for speed. Whatever
+        # is odd about a frame, its faults too, is left to the reader.
+        while position < end:
+            if self._reader is None:
+                try:
+                    length = data[position + 1] ^ mask
+                    if length < 126:
+                        start = position + header
+                    elif length == 126:
+                        start = position + header + 2
+                        length = data[position + 2] << 8 | data[position + 3]
+                        if length < 126:
+                            length = _NO_LENGTH
+                    elif length == 127:
+                        start = position + header + 8
+                        length = _from_bytes(data[position + 2 : position + 10])
+                        if length < 1 << 16:
+                            length = _NO_LENGTH
+                    else:  # the mask bit is wrong
+                        start, length = position, _NO_LENGTH
+                    first = data[position]
+                    stop = start + length
+                    if stop <= end and length <= self._max_message and first in _WHOLE_DATA:
+                        payload = data[start:stop]
+                        if mask:
+                            payload = apply_mask(payload, data[start - 4 : start])
+                        message = payload if first == _WHOLE_BINARY else payload.decode()
+                        events.append(message if transform is None else self._incoming(message))
+                        position = stop
+                        continue
+                except IndexError:
+                    pass  # the header is not complete
+                except UnicodeDecodeError:
+                    events.append(self._fail(InvalidPayload("text that is not UTF-8")))
+                    break
+                except RemoteError as error:
+                    events.append(self._fail(error))
+                    break
+            position = self._read_odd(data, position, events)
+        return events
+
+    def _receive_unopen(self, data: bytes) -> list[Event]:
+        if self.state is State.CONNECTING:
+            return self._receive_handshake(data)
+        if self.state is State.CLOSED:
+            return []
+        # CLOSING: nothing is wanted of the peer any more but its close.
+        data = self._take_held(data)
+        events: list[Event] = []
+        position = 0
+        while position < len(data):
+            position = self._read_odd(data, position, events)
+        return [event for event in events if isinstance(event, Closed | Failed)]
+
+    @abstractmethod
+    def _receive_handshake(self, data: bytes) -> list[Event]:
+        """What `receive` does while CONNECTING."""
+
+    def _take_held(self, data: bytes) -> bytes:
+        data = self._held + data
+        self._held = b""
+        return data
+
+    def _read_odd(self, data: bytes, position: int, events: list[Event]) -> int:
+        """Let the reader read one frame, or a part of it; where to go on is returned."""
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = FrameReader(not self._mask_in, self._limits)
+        try:
+            after, found = reader.read(data, position)
+            events += [self._event(item) for item in found]
+        except RemoteError as error:
+            events.append(self._fail(error))
+        if self.state is State.CLOSED:
+            return len(data)
+        if reader.idle:
+            self._reader = None
+        if after == position:
+            self._held = data[position:]
+            return len(data)
+        return after
+
+    def _event(self, item: Message | ws.Ping | ws.Pong | ws.CloseConnection) -> Event:
+        if isinstance(item, ws.Ping):
+            payload = bytes(item.payload)
+            return Ping(payload, build_frame(PONG, payload, self._mask_out))
+        if isinstance(item, ws.Pong):
+            return Pong(bytes(item.payload))
+        if isinstance(item, ws.CloseConnection):
+            code = int(item.code)
+            reply = self._close_frame(echo_payload(code))
+            self._enter(State.CLOSED)
+            return Closed(code, item.reason or "", reply)
+        return item if self._transform is None else self._incoming(item)
+
+    def _incoming(self, message: Message) -> Message:
+        assert self._transform is not None
+        try:
+            return self._transform.incoming(message)
+        except ValueError as error:
+            raise InvalidPayload("message that cannot be transformed back") from error
+
+    def receive_eof(self) -> list[Event]:
+        if self.state is State.CLOSED:
+            return []
+        return [self._fail(ConnectionLost(f"the stream ended while {self.state.value}"))]
+
+    # Sending
+
+    def encode(self, message: Message) -> bytes:
+        """One message as the bytes to write.
+
+        Raises:
+            TypeError: It is neither ``bytes`` nor ``str``.
+            UnicodeEncodeError: Text with surrogates, which UTF-8 does not have.
+            LocalError: The wire is not open.
+        """
+        if self.state is not _OPEN:
+            raise LocalError(f"cannot send while {self.state.value}")
+        if self._transform is not None:
+            message = self._outgoing(message)
+        if isinstance(message, bytes):
+            if not self._mask_out and len(message) < _TABLE_SIZE:
+                return BINARY_HEADERS[len(message)] + message
+            return build_frame(BINARY, message, self._mask_out)
+        if isinstance(message, str):
+            payload = message.encode()
+            if not self._mask_out and len(payload) < _TABLE_SIZE:
+                return TEXT_HEADERS[len(payload)] + payload
+            return build_frame(TEXT, payload, self._mask_out)
+        raise TypeError(f"a message is bytes or str, not {type(message).__name__}")
+
+    def _outgoing(self, message: Message) -> Message:
+        assert self._transform is not None
+        if not isinstance(message, bytes | str):
+            raise TypeError(f"a message is bytes or str, not {type(message).__name__}")
+        return self._transform.outgoing(message)
+
+    def ping(self, payload: bytes = b"") -> bytes:
+        """Ask the peer to answer; ``b""`` when the connection is not open.
+
+        Raises:
+            ValueError: The payload is over 125 bytes.
+        """
+        if len(payload) > MAX_CONTROL:
+            raise ValueError(f"ping payload of {len(payload)} bytes is over {MAX_CONTROL}")
+        return build_frame(PING, payload, self._mask_out) if self.state is _OPEN else b""
+
+    def close(self, code: int = 1000, reason: str = "") -> bytes:
+        frame = self._close_frame(close_payload(code, reason))
+        if self.state is State.CONNECTING:
+            self._enter(State.CLOSED)
+        elif self.state is _OPEN:
+            self._enter(State.CLOSING)
+        return frame
+
+    # State
+
+    def _close_frame(self, payload: bytes) -> bytes:
+        """A close frame, or ``b""`` where none is owed: only the open connection sends one."""
+        return build_frame(CLOSE, payload, self._mask_out) if self.state is _OPEN else b""
+
+    def _fail(self, error: RemoteError) -> Failed:
+        """The end by a fault of the peer's."""
+        reply = self._failure_reply(error)
+        self._enter(State.CLOSED)
+        return Failed(error, reply)
+
+    def _failure_reply(self, error: RemoteError) -> bytes:
+        """What tells the peer its fault: nothing when it is no longer there."""
+        if isinstance(error, ConnectionLost):
+            return b""
+        return self._close_frame(close_payload(error.close_code, error.reason))
+
+    def _enter(self, state: State) -> None:
+        """Change the state; nothing is kept of what the new one has no use for."""
+        self.state = state
+        if state is State.CLOSED:
+            self._held = b""
+            self._reader = None
