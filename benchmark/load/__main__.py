@@ -1,0 +1,36 @@
+"""The load process: a plan as JSON on standard input, progress and the result on standard output.
+
+Every line out is one JSON object with one key: ``progress`` (seconds and messages so far),
+``result``, or ``error``. It ends when whoever reads its output is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from attrs import asdict
+
+from benchmark.load.client import LoadError
+from benchmark.load.plan import Plan
+from benchmark.load.run import run
+
+
+def _say(**fields: object) -> None:
+    print(json.dumps(fields), flush=True)
+
+
+def main() -> int:
+    """Run the plan that standard input holds; the exit status is 1 when it failed."""
+    try:
+        plan = Plan(**json.load(sys.stdin))
+        result = run(plan, lambda seconds, messages: _say(progress=[seconds, messages]))
+    except (LoadError, ValueError) as error:
+        _say(error=str(error))
+        return 1
+    _say(result=asdict(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""What the load process is asked to do and what it answers, as JSON over its standard streams."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from attrs import field, frozen, validators
+
+from benchmark.histogram import Histogram
+
+TRANSPORTS = ("ws", "wss", "tcp", "tls", "unix", "ws+unix")
+
+_positive = validators.gt(0)
+
+
+def _known_transport(_plan: Plan, _attribute: object, url: str) -> None:
+    if urlsplit(url).scheme not in TRANSPORTS:
+        raise ValueError(f"{url!r} is none of {', '.join(TRANSPORTS)}")
+
+
+@frozen(kw_only=True)
+class Plan:
+    """One run of the load process.
+
+    Args:
+        url: Where the server listens.
+        connections: How many to open.
+        in_flight: Messages each connection keeps under way in a closed loop: a reply that comes
+            back lets the next one go.
+        rate: Messages a second that each connection sends whatever comes back, an open loop in
+            which latency counts from the scheduled time, so that a stall is not hidden.
+            None for the closed loop.
+        size: Payload of a message, bytes.
+        warmup: Seconds of the same load before measuring.
+        seconds: Seconds of measuring.
+        stall: Seconds a connection may owe us a reply without sending anything.
+        certificate: PEM file of the authority to trust, where the URL asks for TLS.
+        library: The compiled `load.c`, or None for the client in Python.
+        server_pid: Whose CPU time to measure beside our own, or None.
+    """
+
+    url: str = field(validator=_known_transport)
+    connections: int = field(default=50, validator=_positive)
+    in_flight: int = field(default=1, validator=_positive)
+    rate: float | None = field(default=None, validator=validators.optional(_positive))
+    size: int = field(default=128, validator=validators.ge(0))
+    warmup: float = field(default=1.0, validator=validators.ge(0))
+    seconds: float = field(default=5.0, validator=_positive)
+    stall: float = field(default=5.0, validator=_positive)
+    certificate: str | None = None
+    library: str | None = None
+    server_pid: int | None = None
+
+    @property
+    def transport(self) -> str:
+        """The URL's scheme."""
+        return urlsplit(self.url).scheme
+
+
+@frozen(kw_only=True)
+class Result:
+    """What one run of the load process measured.
+
+    Args:
+        client: Which client did it: ``c`` or ``python``.
+        messages: Round trips that came back within `elapsed`, every byte of them compared.
+        elapsed: Seconds measured.
+        client_cpu: CPU time of the load process over `elapsed`; at 1.0 it was the bottleneck.
+        server_cpu: The same of the server's process, all its threads; None where unknown.
+        buckets: The latencies, `Histogram.sparse`.
+        maximum: The longest latency, nanoseconds.
+    """
+
+    client: str
+    messages: int
+    elapsed: float
+    client_cpu: float
+    server_cpu: float | None
+    buckets: list[tuple[int, int]]
+    maximum: int
+
+    @property
+    def histogram(self) -> Histogram:
+        """The latencies, nanoseconds."""
+        return Histogram.from_sparse(self.buckets, self.maximum)

@@ -1,0 +1,107 @@
+"""One run of the load: open, warm up, measure, and let what is under way come home."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from benchmark.clocks import cpu_seconds
+from benchmark.load.client import LoadClient, Stalled
+from benchmark.load.connect import connect_all
+from benchmark.load.native import NativeClient
+from benchmark.load.plan import Plan, Result
+from benchmark.load.selecting import SelectingClient
+from benchmark.load.stream import build_stream
+
+SLICE = 100_000_000  # nanoseconds between two looks at progress, stalls and signals
+
+
+def open_client(plan: Plan) -> LoadClient:
+    """Open the connections of a plan, in the client that can drive them.
+
+    Raises:
+        LoadError: A connection could not be opened.
+    """
+    stream = build_stream(plan.transport, plan.size, plan.in_flight)
+    sockets = connect_all(plan)
+    if plan.library is None or plan.certificate is not None:
+        return SelectingClient(sockets, stream, plan.in_flight, plan.rate)
+    return NativeClient(plan.library, sockets, stream, plan.in_flight, plan.rate)
+
+
+def run(plan: Plan, progress: Callable[[float, int], None]) -> Result:
+    """Carry out a plan.
+
+    Args:
+        plan: What to do.
+        progress: Called ten times a second with the seconds since the load began and the
+            messages so far.
+
+    Returns:
+        Messages a second counts what came within the measured time; the latencies also hold what
+        was sent within it and came later.
+
+    Raises:
+        LoadError: The load could not be brought to its end.
+    """
+    client = open_client(plan)
+    try:
+        drive = _Drive(client, plan.stall, progress)
+        drive.until(plan.warmup)
+        client.histogram.clear()
+        first, started, cpu = client.messages, time.monotonic(), _cpu(plan)
+        drive.until(plan.warmup + plan.seconds)
+        last, ended, cpu_after = client.messages, time.monotonic(), _cpu(plan)
+        drive.until_all_came()
+    finally:
+        client.close()
+    elapsed = ended - started
+    server = None
+    if cpu[1] is not None and cpu_after[1] is not None:
+        server = (cpu_after[1] - cpu[1]) / elapsed
+    return Result(
+        client=client.name,
+        messages=last - first,
+        elapsed=elapsed,
+        client_cpu=(cpu_after[0] - cpu[0]) / elapsed,
+        server_cpu=server,
+        buckets=client.histogram.sparse(),
+        maximum=client.histogram.maximum,
+    )
+
+
+class _Drive:
+    """A client driven in slices, each followed by a look at progress and stalls."""
+
+    def __init__(
+        self, client: LoadClient, stall: float, progress: Callable[[float, int], None]
+    ) -> None:
+        self._client = client
+        self._stall = stall
+        self._progress = progress
+        self._began = time.monotonic_ns()
+
+    def until(self, seconds: float) -> None:
+        """Go on until so many seconds after the beginning."""
+        end = self._began + round(seconds * 1e9)
+        while (now := time.monotonic_ns()) < end:
+            self._slice(min(now + SLICE, end))
+
+    def until_all_came(self) -> None:
+        """Send nothing new, and wait for what is owed."""
+        self._client.stop_sending()
+        while self._client.outstanding:
+            self._slice(time.monotonic_ns() + SLICE)
+
+    def _slice(self, until: int) -> None:
+        self._client.run(until)
+        now = time.monotonic_ns()
+        self._progress((now - self._began) / 1e9, self._client.messages)
+        silent = self._client.silent_since(now - round(self._stall * 1e9))
+        if silent is not None:
+            raise Stalled(silent, self._stall)
+
+
+def _cpu(plan: Plan) -> tuple[float, float | None]:
+    server = None if plan.server_pid is None else cpu_seconds(plan.server_pid)
+    return time.process_time(), server

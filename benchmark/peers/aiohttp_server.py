@@ -1,0 +1,34 @@
+"""aiohttp: a WebSocket handler, compression and access log off."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import WSMsgType, web
+
+from benchmark.peers.program import Options, serve
+
+
+async def echo(request: web.Request) -> web.WebSocketResponse:
+    connection = web.WebSocketResponse(compress=False)
+    await connection.prepare(request)
+    async for message in connection:
+        if message.type == WSMsgType.BINARY:
+            await connection.send_bytes(message.data)
+    return connection
+
+
+async def start(options: Options) -> asyncio.AbstractServer:
+    application = web.Application()
+    application.router.add_get("/", echo)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    assert runner.server is not None
+    loop = asyncio.get_running_loop()
+    if options.unix:
+        return await loop.create_unix_server(runner.server, options.path)
+    return await loop.create_server(runner.server, "127.0.0.1", 0, ssl=options.tls())
+
+
+if __name__ == "__main__":
+    serve(start)

@@ -1,0 +1,104 @@
+"""What every server program shares: its options, its first line, and answers while it runs.
+
+A program listens on a free port, says where on its standard output, in one JSON line, and serves
+until SIGTERM. For every line it reads from its standard input it writes one more JSON line with
+its statistics; at the end of its input, when whoever started it is gone, it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import ssl
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from threading import Thread
+from typing import Any
+
+import uvloop
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class Options:
+    """How a program is to listen.
+
+    Args:
+        transport: A URL scheme of `benchmark.load.plan.TRANSPORTS`.
+        path: Where a Unix socket goes.
+        certificate: PEM file with certificate and key, for TLS.
+    """
+
+    transport: str
+    path: str
+    certificate: str
+
+    def tls(self) -> ssl.SSLContext | None:
+        """The TLS context, where the transport asks for one."""
+        if self.transport not in ("wss", "tls"):
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.certificate)
+        return context
+
+    @property
+    def unix(self) -> bool:
+        """Whether to listen on `path`."""
+        return self.transport.endswith("unix")
+
+    def url(self, port: int = 0) -> str:
+        """What a client connects to."""
+        return f"{self.transport}://{self.path if self.unix else f'127.0.0.1:{port}'}"
+
+    @classmethod
+    def parse(cls, parser: argparse.ArgumentParser | None = None) -> tuple[Options, Any]:
+        """Read the command line.
+
+        Args:
+            parser: One that knows further options, or None.
+
+        Returns:
+            The options, and the namespace with the further ones.
+        """
+        parser = parser or argparse.ArgumentParser()
+        parser.add_argument("--transport", required=True)
+        parser.add_argument("--path", default="")
+        parser.add_argument("--certificate", default="")
+        found = parser.parse_args()
+        options = cls(transport=found.transport, path=found.path, certificate=found.certificate)
+        return options, found
+
+
+def announce(urls: Sequence[str], statistics: Callable[[], dict[str, object]] = lambda: {}) -> None:
+    """Say where the program listens, and answer from now on in a thread of its own."""
+
+    def say(fields: dict[str, object]) -> None:
+        print(json.dumps(fields), flush=True)
+
+    def answer() -> None:
+        for _line in sys.stdin:
+            say(statistics())
+        os._exit(0)
+
+    say({"urls": list(urls)})
+    Thread(target=answer, name="control", daemon=True).start()
+
+
+def serve(start: Callable[[Options], Coroutine[Any, Any, asyncio.AbstractServer]]) -> None:
+    """Run a program whose server is one of asyncio's, on uvloop.
+
+    Args:
+        start: Returns the server once it listens; it must listen on 127.0.0.1, port 0, or on
+            the options' path.
+    """
+    options, _ = Options.parse()
+
+    async def main() -> None:
+        server = await start(options)
+        port = 0 if options.unix else server.sockets[0].getsockname()[1]
+        announce([options.url(port)])
+        await asyncio.Event().wait()
+
+    uvloop.run(main())

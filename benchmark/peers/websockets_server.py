@@ -1,0 +1,26 @@
+"""websockets: its asyncio server, compression off."""
+
+from __future__ import annotations
+
+import asyncio
+
+from websockets.asyncio.server import ServerConnection, serve as listen, unix_serve
+
+from benchmark.peers.program import Options, serve
+
+
+async def echo(connection: ServerConnection) -> None:
+    async for message in connection:
+        await connection.send(message)
+
+
+async def start(options: Options) -> asyncio.AbstractServer:
+    if options.unix:
+        server = await unix_serve(echo, options.path, compression=None)
+    else:
+        server = await listen(echo, "127.0.0.1", 0, ssl=options.tls(), compression=None)
+    return server.server
+
+
+if __name__ == "__main__":
+    serve(start)
