@@ -23,7 +23,7 @@ def _say(**fields: object) -> None:
 def main() -> int:
     """Run the plan that standard input holds; the exit status is 1 when it failed."""
     try:
-        plan = Plan(**json.load(sys.stdin))
+        plan = Plan(**json.loads(sys.stdin.readline()))
         result = run(plan, lambda seconds, messages: _say(progress=[seconds, messages]))
     except (LoadError, ValueError) as error:
         _say(error=str(error))

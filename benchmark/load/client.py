@@ -39,9 +39,7 @@ class Unasked(LoadError):
     """A server sent more than it was asked for."""
 
     def __init__(self, connection: int, message: int) -> None:
-        super().__init__(
-            f"connection {connection} got more than the {message} replies it asked for"
-        )
+        super().__init__(f"connection {connection} got more than the {message} replies it is owed")
 
 
 class ConnectionLost(LoadError):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import field, frozen, validators
+from attrs import Attribute, field, frozen, validators
 
 from benchmark.histogram import Histogram
 
 TRANSPORTS = ("ws", "wss", "tcp", "tls", "unix", "ws+unix")
 
-_positive = validators.gt(0)
+
+def _positive(_plan: Plan, attribute: Attribute[Any], value: float) -> None:
+    if value <= 0:
+        raise ValueError(f"{attribute.name} must be more than 0, not {value!r}")
 
 
-def _known_transport(_plan: Plan, _attribute: object, url: str) -> None:
+def _known_transport(_plan: Plan, _attribute: Attribute[str], url: str) -> None:
     if urlsplit(url).scheme not in TRANSPORTS:
         raise ValueError(f"{url!r} is none of {', '.join(TRANSPORTS)}")
 

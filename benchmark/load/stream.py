@@ -59,7 +59,7 @@ def build_stream(transport: str, size: int, in_flight: int) -> Stream:
         server = FrameProtocol(client=False, extensions=[])
         request = b"".join(client.send_data(p, fin=True) for p in payloads)
         reply = b"".join(server.send_data(p, fin=True) for p in payloads)
-        goodbye = client.close(1000)
+        goodbye = bytes(client.close(1000))
     else:
         request = reply = b"".join(_envelope(p) for p in payloads)
         goodbye = b""

@@ -18,7 +18,7 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     return connection
 
 
-async def start(options: Options) -> asyncio.AbstractServer:
+async def start(options: Options) -> asyncio.Server:
     application = web.Application()
     application.router.add_get("/", echo)
     runner = web.AppRunner(application, access_log=None)

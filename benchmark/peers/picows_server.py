@@ -9,7 +9,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 from benchmark.peers.program import Options, serve
 
 
-class Echo(WSListener):  # type: ignore[misc]
+class Echo(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code(), frame.get_close_message())
@@ -18,8 +18,8 @@ class Echo(WSListener):  # type: ignore[misc]
             transport.send(frame.msg_type, frame.get_payload_as_memoryview())
 
 
-async def start(options: Options) -> asyncio.AbstractServer:
-    server: asyncio.AbstractServer = await ws_create_server(
+async def start(options: Options) -> asyncio.Server:
+    server: asyncio.Server = await ws_create_server(
         lambda _request: Echo(), "127.0.0.1", 0, ssl=options.tls()
     )
     return server

@@ -48,9 +48,16 @@ class Options:
         """Whether to listen on `path`."""
         return self.transport.endswith("unix")
 
-    def url(self, port: int = 0) -> str:
-        """What a client connects to."""
-        return f"{self.transport}://{self.path if self.unix else f'127.0.0.1:{port}'}"
+    def url(self, port: int = 0, index: int = 0) -> str:
+        """Where to listen, with port 0, and what a client connects to.
+
+        Args:
+            port: The port, unless it is a Unix socket.
+            index: Which one of several listeners; each Unix socket has a path of its own.
+        """
+        if self.unix:
+            return f"{self.transport}://{self.path}{index or ''}"
+        return f"{self.transport}://127.0.0.1:{port}"
 
     @classmethod
     def parse(cls, parser: argparse.ArgumentParser | None = None) -> tuple[Options, Any]:
@@ -71,7 +78,7 @@ class Options:
         return options, found
 
 
-def announce(urls: Sequence[str], statistics: Callable[[], dict[str, object]] = lambda: {}) -> None:
+def announce(urls: Sequence[str], statistics: Callable[[], dict[str, object]] = dict) -> None:
     """Say where the program listens, and answer from now on in a thread of its own."""
 
     def say(fields: dict[str, object]) -> None:
@@ -86,7 +93,7 @@ def announce(urls: Sequence[str], statistics: Callable[[], dict[str, object]] = 
     Thread(target=answer, name="control", daemon=True).start()
 
 
-def serve(start: Callable[[Options], Coroutine[Any, Any, asyncio.AbstractServer]]) -> None:
+def serve(start: Callable[[Options], Coroutine[Any, Any, asyncio.Server]]) -> None:
     """Run a program whose server is one of asyncio's, on uvloop.
 
     Args:

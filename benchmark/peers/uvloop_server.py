@@ -18,7 +18,7 @@ class Echo(asyncio.Protocol):
         self.transport.write(data)
 
 
-async def start(options: Options) -> asyncio.AbstractServer:
+async def start(options: Options) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     if options.unix:
         return await loop.create_unix_server(Echo, options.path)

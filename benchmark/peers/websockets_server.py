@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from websockets.asyncio.server import ServerConnection, serve as listen, unix_serve
+from websockets.asyncio.server import ServerConnection, unix_serve
+from websockets.asyncio.server import serve as listen
 
 from benchmark.peers.program import Options, serve
 
@@ -14,7 +15,7 @@ async def echo(connection: ServerConnection) -> None:
         await connection.send(message)
 
 
-async def start(options: Options) -> asyncio.AbstractServer:
+async def start(options: Options) -> asyncio.Server:
     if options.unix:
         server = await unix_serve(echo, options.path, compression=None)
     else:

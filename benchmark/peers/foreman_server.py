@@ -1,0 +1,91 @@
+"""This project's server, as a user would run it: foreman and metering on, default limits."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from attrs import asdict
+
+from benchmark.peers.program import Options, announce
+from foreman import BestFit, Demand, Foreman, Place, Placement, Snapshot, Spawn
+from netserver import Connection, Server
+
+STRICT = 0.010  # seconds
+LOOSE = 2.0
+
+
+class Echo(Connection):
+    required_latency = STRICT
+
+    def on_message(self, message: bytes | str) -> None:
+        self.send(message)
+
+
+class SleepingEcho(Connection):
+    """An echo whose handler waits, as for a disk or a database."""
+
+    required_latency = LOOSE
+    hold = 0.0
+
+    def on_message(self, message: bytes | str) -> None:
+        time.sleep(self.hold)
+        self.send(message)
+
+
+class ComputingEcho(SleepingEcho):
+    """An echo whose handler computes."""
+
+    def on_message(self, message: bytes | str) -> None:
+        until = time.thread_time() + self.hold
+        while time.thread_time() < until:
+            pass
+        self.send(message)
+
+
+class OneLoop(BestFit):
+    """Everything on the first node: what a server on one event loop does."""
+
+    def place(self, demand: Demand, snapshot: Snapshot, home: str | None = None) -> Placement:
+        if not snapshot.nodes:
+            return Spawn("the only one")
+        return Place(snapshot.nodes[0].name, "the only one")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--loose", choices=("sleep", "compute"), help="listen for these as well")
+    parser.add_argument("--hold", type=float, default=0.0, help="of a loose handler, seconds")
+    parser.add_argument("--one-loop", action="store_true", help="one node for everybody")
+    parser.add_argument("--nodes", type=int, default=0, help="start so many nodes ahead of need")
+    options, found = Options.parse(parser)
+    foreman = Foreman(policy=OneLoop() if found.one_loop else None)
+    server = Server(foreman=foreman)
+    classes: list[type[Connection]] = [Echo]
+    if found.loose:
+        SleepingEcho.hold = found.hold
+        classes.append(SleepingEcho if found.loose == "sleep" else ComputingEcho)
+    listeners = [
+        server.listen(options.url(index=index), kind, tls=options.tls())
+        for index, kind in enumerate(classes)
+    ]
+    server.start()
+    while len(foreman.nodes) < found.nodes:
+        foreman.spawn("the benchmark asked for it")
+
+    def statistics() -> dict[str, object]:
+        return {
+            "nodes": [asdict(node) for node in foreman.statistics().nodes],
+            "events": foreman.statistics().events,
+        }
+
+    urls = [
+        options.url(0 if options.unix else listener.address[1], index)
+        for index, listener in enumerate(listeners)
+    ]
+    announce(urls, statistics)
+    server.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Starting, asking and ending the processes of a measurement: servers and load clients.
+
+Children get sessions of their own, so that Ctrl-C reaches this process only, which then ends them
+in order. They also end by themselves when this process is gone (`benchmark.peers.program`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import IO, Any
+
+from attrs import asdict, define
+
+from benchmark.errors import BenchmarkError
+from benchmark.load.plan import Plan, Result
+from benchmark.servers import ServerKind
+from benchmark.workspace import Workspace
+
+READY_TIMEOUT = 10.0
+STOP_TIMEOUT = 5.0
+SILENCE_TIMEOUT = 60.0  # a load client says something ten times a second, once it has connected
+STDERR_SHOWN = 2000  # bytes of a failed process's standard error
+
+
+def choose_cpus() -> tuple[int | None, int | None]:
+    """A CPU for servers and another one for load clients; None where they cannot be chosen."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None, None
+    cpus = sorted(os.sched_getaffinity(0))
+    return (cpus[0], cpus[1]) if len(cpus) > 1 else (None, None)
+
+
+@define(eq=False)
+class Child:
+    """A process that speaks JSON lines. Used on the event loop that started it."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    errors: IO[bytes]
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    async def read(self, timeout: float) -> dict[str, Any]:
+        """Its next line.
+
+        Raises:
+            BenchmarkError: It ended, wrote something else, or wrote nothing for so many seconds.
+        """
+        assert self.process.stdout is not None
+        try:
+            line = await asyncio.wait_for(self.process.stdout.readline(), timeout)
+            fields = json.loads(line)
+        except TimeoutError:
+            raise BenchmarkError(
+                f"{self.name} said nothing for {timeout:g} s{self._said()}"
+            ) from None
+        except ValueError:
+            raise BenchmarkError(f"{self.name} ended or failed{self._said()}") from None
+        assert isinstance(fields, dict)
+        return fields
+
+    async def write(self, fields: object) -> None:
+        """Send it a JSON line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(fields).encode() + b"\n")
+        await self.process.stdin.drain()
+
+    async def stop(self) -> None:
+        """End it: SIGTERM, and SIGKILL when that takes too long."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self.process.wait(), STOP_TIMEOUT)
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+
+    def _said(self) -> str:
+        self.errors.seek(0)
+        said = self.errors.read().decode(errors="replace").strip()[-STDERR_SHOWN:]
+        return f":\n{said}" if said else ""
+
+
+@asynccontextmanager
+async def child(
+    name: str, module: str, arguments: Sequence[str], cpu: int | None
+) -> AsyncIterator[Child]:
+    """Run ``python -m module`` and end it at the end of the block.
+
+    Args:
+        name: What errors call it.
+        module: The program.
+        arguments: Its command line.
+        cpu: The CPU to pin it to, or None.
+    """
+    with tempfile.TemporaryFile() as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+            limit=1 << 20,
+        )  # fmt: skip
+        started = Child(name, process, errors)
+        try:
+            if cpu is not None:
+                os.sched_setaffinity(process.pid, {cpu})
+            yield started
+        finally:
+            await asyncio.shield(started.stop())
+
+
+@define(eq=False)
+class Server:
+    """A server that listens.
+
+    Attributes:
+        kind: Which one.
+        urls: Where; what each is for is up to the program.
+    """
+
+    kind: ServerKind
+    child: Child
+    urls: list[str]
+
+    async def statistics(self) -> dict[str, Any]:
+        """What it tells about itself; empty for most peers."""
+        await self.child.write({})
+        return await self.child.read(READY_TIMEOUT)
+
+
+@asynccontextmanager
+async def running_server(
+    kind: ServerKind,
+    transport: str,
+    workspace: Workspace,
+    cpu: int | None,
+    arguments: Sequence[str] = (),
+) -> AsyncIterator[Server]:
+    """Run a server for the length of the block.
+
+    Args:
+        kind: Which one.
+        transport: The URL scheme to listen on.
+        workspace: Where its files are.
+        cpu: The CPU to pin it to, or None.
+        arguments: Further options of its program.
+
+    Raises:
+        BenchmarkError: It did not listen within `READY_TIMEOUT`.
+    """
+    options = [
+        *("--transport", transport),
+        *("--path", workspace.socket_path()),
+        *("--certificate", workspace.certificate or ""),
+        *arguments,
+    ]
+    async with child(f"server {kind.name}", kind.program, options, cpu) as started:
+        ready = await started.read(READY_TIMEOUT)
+        yield Server(kind, started, ready["urls"])
+
+
+async def run_load(plan: Plan, cpu: int | None, progress: Callable[[float, int], None]) -> Result:
+    """Carry out a plan in a process of its own.
+
+    Args:
+        plan: What to do.
+        cpu: The CPU to pin it to, or None.
+        progress: Called with the seconds since the load began and the messages so far.
+
+    Raises:
+        BenchmarkError: The load could not be brought to its end.
+    """
+    async with child("the load client", "benchmark.load", (), cpu) as load:
+        await load.write(asdict(plan))
+        while True:
+            said = await load.read(SILENCE_TIMEOUT)
+            if "error" in said:
+                raise BenchmarkError(said["error"])
+            if "result" in said:
+                return Result(**said["result"])
+            progress(*said["progress"])

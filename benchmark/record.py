@@ -1,0 +1,77 @@
+"""Results as a JSON file: with the machine, the versions and the command that gave them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from benchmark.errors import BenchmarkError
+
+RESULTS = Path("benchmark-results")
+_PACKAGES = ("foreman-server", "wsproto", "uvloop", "picows", "websockets", "aiohttp", "uvicorn")
+
+
+def default_path(name: str) -> Path:
+    """A file in `RESULTS`, which keeps itself out of version control."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return RESULTS / f"{name}-{stamp}.json"
+
+
+def describe(command: Sequence[str]) -> dict[str, object]:
+    """When, on what, and how a measurement was made.
+
+    Args:
+        command: The arguments after ``python -m benchmark``.
+    """
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "benchmark", *command]),
+        "machine": {
+            "system": f"{platform.system()} {platform.release()}",
+            "architecture": platform.machine(),
+            "processor": _processor(),
+            "cpus": os.cpu_count(),
+        },
+        "versions": {"python": sys.version.split()[0], **_versions()},
+    }
+
+
+def write(path: Path, content: object) -> None:
+    """Write a JSON file and the directory it is in.
+
+    Raises:
+        BenchmarkError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent == RESULTS:
+            (RESULTS / ".gitignore").write_text("*\n")
+        path.write_text(json.dumps(content, indent=1) + "\n")
+    except OSError as error:
+        raise BenchmarkError(f"the results cannot be written: {error}") from error
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue  # a peer that is not installed, or this package run from a checkout
+    return versions
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())

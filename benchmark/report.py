@@ -1,0 +1,110 @@
+"""From runs to figures: medians, ratios, the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from rich.table import Table
+
+from benchmark.echo import Echo, Run
+from benchmark.load.plan import Result
+
+PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+BOTTLENECK = 0.95  # the CPU share from which a process counts as busy all the time
+
+Figures = Mapping[str, float]
+
+
+def figures_of(result: Result) -> dict[str, float]:
+    """What one run comes to: messages a second, latencies in seconds, shares of a CPU."""
+    histogram = result.histogram
+    figures = {"messages_per_second": result.messages / result.elapsed}
+    for percent in PERCENTILES:
+        figures[f"p{percent:g}_seconds"] = histogram.percentile(percent) / 1e9
+    figures["max_seconds"] = histogram.maximum / 1e9
+    figures["client_cpu"] = result.client_cpu
+    if result.server_cpu is not None:
+        figures["server_cpu"] = result.server_cpu
+    return figures
+
+
+def medians(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
+    """The median of every figure over the rounds, by server."""
+    by_server: dict[str, list[dict[str, float]]] = {}
+    for run in runs:
+        by_server.setdefault(run.server, []).append(figures_of(run.result))
+    return {
+        server: {name: median(f[name] for f in rounds) for name in rounds[0]}
+        for server, rounds in by_server.items()
+    }
+
+
+def ratios(server: str, summary: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
+    """The medians of a server over those of each other one, by peer."""
+    ours = summary[server]
+    return {
+        peer: {
+            name: ours[name] / theirs[name]
+            for name in ("messages_per_second", "p50_seconds", "p99_seconds")
+            if theirs[name]
+        }
+        for peer, theirs in summary.items()
+        if peer != server
+    }
+
+
+def latency(seconds: float) -> str:
+    """A duration as a person reads it, in milliseconds."""
+    milliseconds = seconds * 1000
+    return f"{milliseconds:.{3 if milliseconds < 1 else 2 if milliseconds < 10 else 1}f}"
+
+
+def share(value: float | None) -> str:
+    """A share of one CPU in percent."""
+    return "-" if value is None else f"{value:.0%}"
+
+
+def echo_table(echo: Echo, summary: Mapping[str, Figures]) -> Table:
+    """One row per server."""
+    rounds = f"medians of {echo.rounds} rounds" if echo.rounds > 1 else "one round"
+    table = Table(
+        title=f"{echo.transport} echo: {echo.connections} connections, {echo.in_flight} in flight,"
+        f" {echo.size} bytes; {rounds} of {echo.seconds:g} s; round trips in ms"
+    )
+    table.add_column("server")
+    for column in ("messages/s", "p50", "p90", "p99", "p99.9", "max", "server CPU", "client CPU"):
+        table.add_column(column, justify="right")
+    for server, figures in summary.items():
+        table.add_row(
+            server,
+            f"{figures['messages_per_second']:,.0f}",
+            *(latency(figures[f"p{percent:g}_seconds"]) for percent in PERCENTILES),
+            latency(figures["max_seconds"]),
+            share(figures.get("server_cpu")),
+            share(figures["client_cpu"]),
+        )
+    return table
+
+
+def remarks(echo: Echo, summary: Mapping[str, Figures], client: str) -> list[str]:
+    """What is to be said under the table: ratios, and whether the client was in the way."""
+    server = echo.servers[0].name
+    lines = [
+        f"{server} / {peer}: messages/s {ratio['messages_per_second']:.2f}"
+        f", p50 {ratio['p50_seconds']:.2f}, p99 {ratio['p99_seconds']:.2f}"
+        for peer, ratio in ratios(server, summary).items()
+    ]
+    language = "C" if client == "c" else "Python"
+    lines.append(f"Load client in {language}, in a process of its own; every reply compared.")
+    slowed = [
+        name
+        for name, figures in summary.items()
+        if figures["client_cpu"] >= BOTTLENECK and figures.get("server_cpu", 0.0) < BOTTLENECK
+    ]
+    if slowed:
+        lines.append(
+            f"The load client was the bottleneck for {', '.join(slowed)}:"
+            " the server may be faster than its figure."
+        )
+    return lines

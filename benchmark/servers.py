@@ -1,0 +1,104 @@
+"""The servers that can be put under load, and what each of them needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from attrs import frozen
+
+from benchmark.errors import BenchmarkError
+
+OURS = "foreman"
+
+
+@frozen(kw_only=True)
+class ServerKind:
+    """A server program.
+
+    Args:
+        name: What reports and options call it.
+        requires: The module that must be installed; also its name on the package index.
+        transports: The URL schemes that it can listen on.
+    """
+
+    name: str
+    requires: str
+    transports: tuple[str, ...]
+
+    @property
+    def program(self) -> str:
+        """The module to run with ``python -m``."""
+        return f"benchmark.peers.{self.name}_server"
+
+    def obstacle(self, transport: str) -> str | None:
+        """Why it cannot be run, or None when it can."""
+        if transport not in self.transports:
+            return (
+                f"{self.name} does not listen on {transport}, only on {' '.join(self.transports)}"
+            )
+        if find_spec(self.requires) is None:
+            return f"{self.requires} is not installed: pip install 'foreman-server[bench]'"
+        return None
+
+
+_ALL = ("ws", "wss", "tcp", "tls", "unix", "ws+unix")
+_WEBSOCKET = ("ws", "wss", "ws+unix")
+
+SERVERS = {
+    kind.name: kind
+    for kind in (
+        ServerKind(name=OURS, requires="netserver", transports=_ALL),
+        ServerKind(name="picows", requires="picows", transports=("ws", "wss")),
+        ServerKind(name="websockets", requires="websockets", transports=_WEBSOCKET),
+        ServerKind(name="aiohttp", requires="aiohttp", transports=_WEBSOCKET),
+        ServerKind(name="uvicorn", requires="uvicorn", transports=_WEBSOCKET),
+        ServerKind(name="uvloop", requires="uvloop", transports=("tcp", "tls", "unix")),
+    )
+}
+
+
+def choose_server(name: str, transport: str) -> ServerKind:
+    """The server of that name.
+
+    Raises:
+        BenchmarkError: There is none, or it cannot be run here.
+    """
+    kind = SERVERS.get(name)
+    if kind is None:
+        raise BenchmarkError(f"there is no server {name!r}, only {', '.join(SERVERS)}")
+    obstacle = kind.obstacle(transport)
+    if obstacle is not None:
+        raise BenchmarkError(obstacle)
+    return kind
+
+
+def choose_peers(
+    names: str | None, transport: str, server: str
+) -> tuple[list[ServerKind], Sequence[str]]:
+    """The peers to compare a server with.
+
+    Args:
+        names: ``"all"``, or names with commas between them, or None for none.
+        transport: The URL scheme that they must listen on.
+        server: The server under test, which is no peer of itself.
+
+    Returns:
+        The peers, and, where all were asked for, why any of them is left out.
+
+    Raises:
+        BenchmarkError: A peer asked for by name cannot be run here.
+    """
+    if names is None:
+        return [], ()
+    if names != "all":
+        wanted = dict.fromkeys(name.strip() for name in names.split(","))
+        return [choose_server(name, transport) for name in wanted if name != server], ()
+    others = [kind for kind in SERVERS.values() if kind.name not in (server, OURS)]
+    found = [kind for kind in others if kind.obstacle(transport) is None]
+    skipped = [
+        f"skipped: {kind.obstacle(transport)}"
+        for kind in others
+        if transport in kind.transports and kind not in found
+    ]
+    return found, skipped

@@ -1,0 +1,81 @@
+"""A temporary directory with what servers and load clients need: sockets, certificate, library."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+from attrs import define, field
+
+from benchmark.errors import BenchmarkError
+from benchmark.load.native import compile_library
+
+TLS = ("wss", "tls")
+
+
+@define(kw_only=True, eq=False)
+class Workspace:
+    """One command's files; they vanish with it.
+
+    Attributes:
+        directory: Where they are.
+        certificate: PEM file with a server's certificate and key, for 127.0.0.1, if TLS is used.
+        authority: PEM file with the authority that signed it, if TLS is used.
+        library: The load client in C; None where it is not used.
+    """
+
+    directory: Path
+    certificate: str | None
+    authority: str | None
+    library: str | None
+    _numbers: Iterator[int] = field(factory=count)
+
+    def socket_path(self) -> str:
+        """A path for a Unix socket that was not used before."""
+        return str(self.directory / f"{next(self._numbers)}.sock")
+
+
+@contextmanager
+def open_workspace(transport: str, client: str) -> Iterator[Workspace]:
+    """Make what a transport and a load client need.
+
+    Args:
+        transport: A URL scheme.
+        client: ``c``, ``python``, or ``auto`` for C where it can be compiled and do the job.
+
+    Raises:
+        BenchmarkError: Something is missing on this machine.
+    """
+    secured = transport in TLS
+    if client == "c" and secured:
+        raise BenchmarkError("the load client in C does not speak TLS; use --client python")
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
+        directory = Path(name)
+        certificate, authority = _issue(directory) if secured else (None, None)
+        library = None
+        if client != "python" and not secured:
+            library = compile_library(directory)
+            if client == "c" and library is None:
+                raise BenchmarkError("the load client in C needs Linux and a C compiler")
+        yield Workspace(
+            directory=directory,
+            certificate=certificate,
+            authority=authority,
+            library=None if library is None else str(library),
+        )
+
+
+def _issue(directory: Path) -> tuple[str, str]:
+    if find_spec("trustme") is None:
+        raise BenchmarkError("trustme is not installed: pip install 'foreman-server[bench]'")
+    import trustme
+
+    authority = trustme.CA()
+    certificate, trusted = directory / "server.pem", directory / "authority.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    authority.cert_pem.write_to_path(str(trusted))
+    return str(certificate), str(trusted)
