@@ -52,7 +52,7 @@ def add_load_options(parser: argparse.ArgumentParser) -> None:
     """What `echo` can be told."""
     whole, seconds = number(int, 1), number(float, 0.01)
     parser.add_argument(
-        "--url", dest="transport", choices=TRANSPORTS, default="ws", help="transport (URL scheme)"
+        "--transport", choices=TRANSPORTS, default="ws", help="URL scheme to listen on"
     )
     parser.add_argument("--connections", type=whole, default=50, help="connections", metavar="N")
     parser.add_argument(

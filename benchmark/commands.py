@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmark import record
 from benchmark.echo import Echo, run_turn
 from benchmark.progress import Progress
-from benchmark.report import echo_table, figures_of, medians, ratios, remarks
+from benchmark.report import echo_table, echo_title, figures_of, medians, ratios, remarks
 from benchmark.servers import choose_peers, choose_server
 from benchmark.workspace import open_workspace
 
@@ -54,7 +54,8 @@ async def echo(options: Namespace, command: Sequence[str], console: Console) -> 
     names = [kind.name for kind in plan.servers]
     found = medians(runs)
     summary = {name: found[name] for name in names}
-    console.print(echo_table(plan, summary))
+    console.print(echo_title(plan), soft_wrap=True)
+    console.print(echo_table(summary))
     for line in remarks(plan, summary, runs[0].result.client):
         console.print(line, soft_wrap=True)
     save(

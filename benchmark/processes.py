@@ -61,9 +61,8 @@ class Child:
             line = await asyncio.wait_for(self.process.stdout.readline(), timeout)
             fields = json.loads(line)
         except TimeoutError:
-            raise BenchmarkError(
-                f"{self.name} said nothing for {timeout:g} s{self._said()}"
-            ) from None
+            silence = f"{self.name} said nothing for {timeout:g} s"
+            raise BenchmarkError(silence + self._said()) from None
         except ValueError:
             raise BenchmarkError(f"{self.name} ended or failed{self._said()}") from None
         assert isinstance(fields, dict)

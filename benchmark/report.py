@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from rich import box
 from rich.table import Table
 
 from benchmark.echo import Echo, Run
@@ -65,16 +66,21 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
-def echo_table(echo: Echo, summary: Mapping[str, Figures]) -> Table:
-    """One row per server."""
+def echo_title(echo: Echo) -> str:
+    """What the table shows, in one line."""
     rounds = f"medians of {echo.rounds} rounds" if echo.rounds > 1 else "one round"
-    table = Table(
-        title=f"{echo.transport} echo: {echo.connections} connections, {echo.in_flight} in flight,"
+    return (
+        f"{echo.transport} echo: {echo.connections} connections, {echo.in_flight} in flight,"
         f" {echo.size} bytes; {rounds} of {echo.seconds:g} s; round trips in ms"
     )
-    table.add_column("server")
-    for column in ("messages/s", "p50", "p90", "p99", "p99.9", "max", "server CPU", "client CPU"):
-        table.add_column(column, justify="right")
+
+
+def echo_table(summary: Mapping[str, Figures]) -> Table:
+    """One row per server."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("server", no_wrap=True)
+    for column in ("msg/s", "p50", "p90", "p99", "p99.9", "max", "server\nCPU", "client\nCPU"):
+        table.add_column(column, justify="right", no_wrap=True)
     for server, figures in summary.items():
         table.add_row(
             server,

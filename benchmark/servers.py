@@ -34,9 +34,7 @@ class ServerKind:
     def obstacle(self, transport: str) -> str | None:
         """Why it cannot be run, or None when it can."""
         if transport not in self.transports:
-            return (
-                f"{self.name} does not listen on {transport}, only on {' '.join(self.transports)}"
-            )
+            return f"{self.name} listens on {' '.join(self.transports)}, not on {transport}"
         if find_spec(self.requires) is None:
             return f"{self.requires} is not installed: pip install 'foreman-server[bench]'"
         return None

@@ -80,7 +80,7 @@ def main() -> None:
         }
 
     urls = [
-        options.url(0 if options.unix else listener.address[1], index)
+        options.url(listener.address[1] if isinstance(listener.address, tuple) else 0, index)
         for index, listener in enumerate(listeners)
     ]
     announce(urls, statistics)

@@ -1,0 +1,63 @@
+"""Echo servers of plain sockets, for the load clients to be tried on."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from benchmark.load.native import compile_library
+
+Answer = Callable[[socket.socket, bytes], None]
+StartServer = Callable[[Answer], str]
+
+
+@pytest.fixture
+def start_server() -> Iterator[StartServer]:
+    """Starts a TCP server that hands what it reads to a function, and tells its URL."""
+    listeners: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def start(answer: Answer) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+
+        def serve(connection: socket.socket) -> None:
+            with connection:
+                try:
+                    while data := connection.recv(65536):
+                        answer(connection, data)
+                except OSError:
+                    return  # the client under test hung up, as some of these tests provoke
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return  # the test is over
+                thread = threading.Thread(target=serve, args=(connection,))
+                threads.append(thread)
+                thread.start()
+
+        thread = threading.Thread(target=accept)
+        threads.append(thread)
+        thread.start()
+        return f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield start
+    for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> str | None:
+    """The compiled load client; None where it cannot be compiled."""
+    path = compile_library(tmp_path_factory.mktemp("library"))
+    return None if path is None else str(path)
