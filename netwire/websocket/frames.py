@@ -81,18 +81,27 @@ def build_frame(opcode: int, payload: bytes, mask_bit: int = 0) -> bytes:
     return header + key + apply_mask(payload, key)
 
 
-# One big-integer XOR is the fastest below about 900 bytes, four table translations above it:
-# 0.46 against 1.25 microseconds at 128 bytes, 670 against 340 at 256 KiB.
-_XOR_LIMIT = 900
+# One big-integer XOR is the fastest below about 1 KiB, four table translations above it:
+# 0.35 against 1.25 microseconds at 128 bytes, 600 against 340 at 256 KiB.
+_XOR_LIMIT = 1024
 _XOR = [bytes(byte ^ key for byte in range(256)) for key in range(256)]
+
+# The numbers that repeat a key, by multiplication, over a payload's length rounded up to words.
+_REPEATS = [
+    repeat
+    for words in range(_XOR_LIMIT // 4 + 1)
+    for repeat in [_from_bytes(b"\0\0\0\1" * words)] * (4 if words else 1)
+]
 
 
 def apply_mask(payload: bytes, key: bytes) -> bytes:
     """Mask or unmask: XOR with the four bytes of ``key``, over and over."""
     length = len(payload)
     if length < _XOR_LIMIT:
-        keys = (key * (length // 4 + 1))[:length]
-        return (_from_bytes(payload) ^ _from_bytes(keys)).to_bytes(length)
+        keys = _from_bytes(key) * _REPEATS[length]
+        if length & 3:
+            keys >>= 8 * (4 - (length & 3))
+        return (_from_bytes(payload) ^ keys).to_bytes(length)
     masked = bytearray(length)
     for offset, byte in enumerate(key):
         masked[offset::4] = payload[offset::4].translate(_XOR[byte])
