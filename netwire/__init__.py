@@ -29,6 +29,7 @@ from netwire.events import (
     Pong,
     Requested,
 )
+from netwire.factory import client_wire, server_wire
 from netwire.framing import FRAMINGS, Framing
 from netwire.http import Headers, Request, Response
 from netwire.limits import Limits
@@ -70,5 +71,7 @@ __all__ = [
     "UrlError",
     "Wire",
     "WireError",
+    "client_wire",
     "parse_url",
+    "server_wire",
 ]
