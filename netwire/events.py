@@ -20,7 +20,7 @@ from netwire.http import Request, Response
 
 @frozen
 class Requested:
-    """A server's wire read a whole handshake: answer with ``accept`` or ``reject``.
+    """A server's wire read a whole handshake: answer with ``accept`` or ``respond``.
 
     The wire reports nothing further until then; what arrives meanwhile is kept, up to
     `Limits.head`, and then refused: stop reading until you have answered.

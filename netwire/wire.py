@@ -82,6 +82,7 @@ class Wire(ABC):
 
         Raises:
             TypeError: It is neither ``bytes`` nor ``str``.
+            ValueError: The protocol cannot carry it, such as text that UTF-8 does not have.
             LocalError: The wire is not open.
         """
 
@@ -92,6 +93,7 @@ class Wire(ABC):
 
         Raises:
             LocalError: There is no request to answer, or the peer did not offer the subprotocol.
+            ValueError: A header that may not be sent.
         """
         return b""
 
@@ -104,7 +106,10 @@ class Wire(ABC):
         return b""
 
     def ping(self, payload: bytes = b"") -> bytes:
-        """Ask the peer to answer; ``b""`` where the protocol has no such thing."""
+        """Ask the peer to answer.
+
+        ``b""`` where the protocol has no such thing, or the wire is not open.
+        """
         return b""
 
     @abstractmethod

@@ -6,7 +6,7 @@ exactly the bytes meant for it; the limits of a message; and the assembly of its
 
 from __future__ import annotations
 
-from io import BytesIO, StringIO
+from io import BytesIO
 from typing import TypeAlias
 
 import wsproto.events as ws
@@ -32,13 +32,16 @@ class FrameReader:
         limits: What a message may have.
     """
 
-    __slots__ = ("_connection", "_fragments", "_limits", "_message", "_remaining", "_size")
+    __slots__ = ("_connection", "_fragments", "_limits", "_message", "_remaining", "_size", "_text")
 
     def __init__(self, client: bool, limits: Limits) -> None:
         self._connection = Connection(ConnectionType.CLIENT if client else ConnectionType.SERVER)
         self._limits = limits
         self._remaining = 0  # bytes of the current frame that have not arrived
-        self._message: BytesIO | StringIO | None = None  # the pieces of the message so far
+        # The pieces of the message so far, text as UTF-8: a list of small pieces, or a StringIO,
+        # which is one, would cost many times their bytes.
+        self._message: BytesIO | None = None
+        self._text = False
         self._size = 0  # bytes that the frames of this message have declared
         self._fragments = 0
 
@@ -74,7 +77,8 @@ class FrameReader:
     def _admit(self, header: Header) -> None:
         """Count a data frame, and check the message's limits before anything of it is kept."""
         if self._message is None:
-            self._message = StringIO() if header.opcode == TEXT else BytesIO()
+            self._message = BytesIO()
+            self._text = header.opcode == TEXT
             self._size = self._fragments = 0
         self._size += header.length
         self._fragments += 1
@@ -88,9 +92,10 @@ class FrameReader:
         for event in self._connection.events():
             if isinstance(event, ws.Message):
                 assert self._message is not None  # made when the header was read
-                self._message.write(event.data)
+                self._message.write(event.data.encode() if self._text else event.data)
                 if event.message_finished:
-                    found.append(self._message.getvalue())
+                    payload = self._message.getvalue()
+                    found.append(payload.decode() if self._text else payload)
                     self._message = None
                 continue
             assert isinstance(event, ws.Ping | ws.Pong | ws.CloseConnection)
