@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from time import perf_counter
 from typing import Any, cast
 
 from attrs import frozen
@@ -54,7 +55,8 @@ class Connection(asyncio.Protocol):
         timing: Its deadlines.
 
     Attributes:
-        opened: Set when the connection may be used, and when it ended before: see ``code``.
+        opened: Set when the connection may be used, and when it ended before.
+        accepted: Whether it ever could be used.
         lost: Set when the transport is gone.
         code: The close code, once known.
         reason: What was said or noticed of it.
@@ -73,6 +75,7 @@ class Connection(asyncio.Protocol):
         timing: Timing,
     ) -> None:
         self.opened = asyncio.Event()
+        self.accepted = False
         self.lost = asyncio.Event()
         self.code: int | None = None
         self.reason = ""
@@ -89,6 +92,8 @@ class Connection(asyncio.Protocol):
         self._reading_paused = False
         self._writing_paused = False
         self._closing = False
+        # What came with the handshake's end, and may not overtake the news that it is open.
+        self._early: list[Message] | None = []
         self._deadline: asyncio.TimerHandle | None = None
         self._heartbeat: asyncio.Task[None] | None = None
         self._pings: dict[bytes, tuple[asyncio.Future[float], float]] = {}
@@ -110,6 +115,12 @@ class Connection(asyncio.Protocol):
         """
         self._write(self._wire.encode(message))
 
+    def release(self) -> None:
+        """Deliver messages from now on, and those that came already."""
+        early, self._early = self._early, None
+        for message in early or ():
+            self._deliver(message)
+
     async def ping(self) -> float:
         """Ask the peer to answer, and wait for that.
 
@@ -122,7 +133,7 @@ class Connection(asyncio.Protocol):
         self._pings_sent += 1
         payload = self._pings_sent.to_bytes(8)
         answered: asyncio.Future[float] = self._loop.create_future()
-        self._pings[payload] = (answered, self._loop.time())
+        self._pings[payload] = (answered, perf_counter())
         try:
             self._write(self._wire.ping(payload))
             return await answered
@@ -209,7 +220,9 @@ class Connection(asyncio.Protocol):
     def _handle(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, bytes | str):
-                if not self._closing:
+                if self._early is not None:
+                    self._early.append(event)
+                elif not self._closing:
                     self._deliver(event)
             elif isinstance(event, Ping):
                 # A peer that does not read its pongs is not sent more of them.
@@ -228,6 +241,7 @@ class Connection(asyncio.Protocol):
 
     def _open(self, headers: Headers) -> None:
         self.headers = headers
+        self.accepted = True
         self.opened.set()
         if self._timing.ping_interval is not None:
             self._heartbeat = self._loop.create_task(self._beat(self._timing.ping_interval))
@@ -248,7 +262,7 @@ class Connection(asyncio.Protocol):
         for sent in list(self._pings):
             answered, at = self._pings.pop(sent)
             if not answered.done():
-                answered.set_result(self._loop.time() - at)
+                answered.set_result(perf_counter() - at)
             if sent == payload:
                 return
 

@@ -38,7 +38,7 @@ async def dial(
         async with asyncio.timeout(open_timeout):
             await _open_transport(endpoint, connection, tls, close_timeout)
             await connection.opened.wait()
-        if connection.code is not None:
+        if not connection.accepted:
             raise _refusal(url, connection)
         return connection
     except TimeoutError as error:

@@ -66,9 +66,9 @@ class ByteQueue(Generic[T]):
             try:
                 await waiter
             except asyncio.CancelledError:
-                if waiter.cancelled():
+                if waiter in self._waiters:
                     self._waiters.remove(waiter)
-                else:
+                elif not waiter.cancelled() and self._items:
                     # Woken and cancelled at once: the item is another's.
                     self._wake_one()
                 raise

@@ -175,6 +175,7 @@ class Supervisor:
         self.connection = connection
         self._enter(ClientState.OPEN)
         self._calls.put((self._hooks.on_open, ()), 0)
+        connection.release()
         if connection.writable:
             self._sendable.set()
         self._opened.set()
