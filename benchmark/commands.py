@@ -11,9 +11,29 @@ from rich.console import Console
 
 from benchmark import record
 from benchmark.echo import Echo, run_turn
+from benchmark.errors import BenchmarkError
+from benchmark.idle import measure_cpu, measure_memory
+from benchmark.mixed import (
+    ARRANGEMENTS,
+    LOOSE_LATENCY,
+    STRICT_LATENCY,
+    Mixed,
+    run_arrangement,
+)
 from benchmark.progress import Progress
-from benchmark.report import echo_table, echo_title, figures_of, medians, ratios, remarks
-from benchmark.servers import choose_peers, choose_server
+from benchmark.report import (
+    echo_table,
+    echo_title,
+    figures_of,
+    idle_table,
+    medians,
+    mixed_remarks,
+    mixed_table,
+    mixed_title,
+    ratios,
+    remarks,
+)
+from benchmark.servers import OURS, choose_peers, choose_server
 from benchmark.workspace import open_workspace
 
 
@@ -23,6 +43,9 @@ async def echo(options: Namespace, command: Sequence[str], console: Console) -> 
     Raises:
         BenchmarkError: A server or the load failed.
     """
+    if options.loose:
+        await mixed(options, command, console)
+        return
     server = choose_server(options.server, options.transport)
     peers, skipped = choose_peers(options.peers, options.transport, server.name)
     for line in skipped:
@@ -75,6 +98,121 @@ async def echo(options: Namespace, command: Sequence[str], console: Console) -> 
                 }
                 for run in runs
             ],
+        },
+        console,
+    )
+
+
+async def mixed(options: Namespace, command: Sequence[str], console: Console) -> None:
+    """Put our server under strict and loose load together.
+
+    Raises:
+        BenchmarkError: A server or a load failed, or an option has no meaning here.
+    """
+    useless = {"--server": OURS, "--peers": None, "--rounds": None, "--in-flight": 1}
+    for option, default in useless.items():
+        if getattr(options, option[2:].replace("-", "_")) != default:
+            raise BenchmarkError(f"--loose measures in its own way, without {option}")
+    choose_server(OURS, options.transport)
+    plan = Mixed(
+        transport=options.transport,
+        strict=options.connections,
+        rate=options.rate,
+        loose=options.loose,
+        work=options.loose_work,
+        hold=options.loose_hold,
+        size=options.size,
+        seconds=options.seconds,
+        warmup=options.warmup,
+    )
+    length = plan.warmup + plan.seconds
+    outcomes = []
+    with (
+        open_workspace(plan.transport, options.client) as workspace,
+        Progress(console, length * len(ARRANGEMENTS)) as progress,
+    ):
+        for arrangement in ARRANGEMENTS:
+            progress.begin(arrangement)
+            outcome = await run_arrangement(plan, arrangement, workspace, progress.update)
+            outcomes.append(outcome)
+            nodes = len(outcome.nodes)
+            progress.end(length, f"{nodes} node{'s' * (nodes != 1)}")
+    console.print(mixed_title(plan), soft_wrap=True)
+    console.print(mixed_table(plan, outcomes))
+    for line in mixed_remarks(outcomes):
+        console.print(line, soft_wrap=True)
+    save(
+        options.json or record.default_path(f"mixed-{plan.transport}"),
+        {
+            "benchmark": "mixed",
+            **record.describe(command),
+            "settings": asdict(plan),
+            "declared_seconds": {"strict": STRICT_LATENCY, "loose": LOOSE_LATENCY},
+            "outcomes": [
+                {
+                    **asdict(outcome),
+                    "strict_figures": figures_of(outcome.strict),
+                    "loose_figures": figures_of(outcome.loose),
+                }
+                for outcome in outcomes
+            ],
+        },
+        console,
+    )
+
+
+async def idle_memory(options: Namespace, command: Sequence[str], console: Console) -> None:
+    """Measure what an idle connection costs in memory.
+
+    Raises:
+        BenchmarkError: A server or a connection failed.
+    """
+    server = choose_server(options.server, options.transport)
+    peers, skipped = choose_peers(options.peers, options.transport, server.name)
+    for line in skipped:
+        console.print(line, soft_wrap=True)
+    found = []
+    with open_workspace(options.transport, "python") as workspace:
+        for kind in (server, *peers):
+            memory = await measure_memory(kind, options.transport, options.connections, workspace)
+            found.append(memory)
+    console.print(idle_table(found))
+    results = [{**asdict(idle), "bytes_per_connection": idle.per_connection} for idle in found]
+    save(
+        options.json or record.default_path(f"idle-memory-{options.transport}"),
+        {"benchmark": "idle-memory", **record.describe(command), "results": results},
+        console,
+    )
+
+
+async def idle_cpu(options: Namespace, command: Sequence[str], console: Console) -> None:
+    """Measure what idle nodes cost in CPU time.
+
+    Raises:
+        BenchmarkError: The server or a connection failed.
+    """
+    server = choose_server(OURS, options.transport)
+    with open_workspace(options.transport, "python") as workspace:
+        idle = await measure_cpu(
+            server,
+            options.transport,
+            options.nodes,
+            options.connections,
+            options.seconds,
+            workspace,
+        )
+    console.print(
+        f"{idle.nodes} idle nodes with {idle.connections} open connections used"
+        f" {idle.cpu * 1000:.1f} ms of CPU in {idle.seconds:g} s: {idle.share:.3%} of a core",
+        soft_wrap=True,
+    )
+    save(
+        options.json or record.default_path("idle-cpu"),
+        {
+            "benchmark": "idle-cpu",
+            **record.describe(command),
+            **asdict(idle),
+            "cpu_share": idle.share,
         },
         console,
     )

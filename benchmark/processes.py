@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -35,6 +36,13 @@ def choose_cpus() -> tuple[int | None, int | None]:
         return None, None
     cpus = sorted(os.sched_getaffinity(0))
     return (cpus[0], cpus[1]) if len(cpus) > 1 else (None, None)
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process, and with it its children, open as many descriptors as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:  # which some systems do not take for the soft limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @define(eq=False)
@@ -170,13 +178,19 @@ async def running_server(
         yield Server(kind, started, ready["urls"])
 
 
-async def run_load(plan: Plan, cpu: int | None, progress: Callable[[float, int], None]) -> Result:
+async def run_load(
+    plan: Plan,
+    cpu: int | None,
+    progress: Callable[[float, int], None],
+    together: asyncio.Barrier | None = None,
+) -> Result:
     """Carry out a plan in a process of its own.
 
     Args:
         plan: What to do.
         cpu: The CPU to pin it to, or None.
         progress: Called with the seconds since the load began and the messages so far.
+        together: Where to wait for others, once connected, before the load begins.
 
     Raises:
         BenchmarkError: The load could not be brought to its end.
@@ -185,8 +199,13 @@ async def run_load(plan: Plan, cpu: int | None, progress: Callable[[float, int],
         await load.write(asdict(plan))
         while True:
             said = await load.read(SILENCE_TIMEOUT)
-            if "error" in said:
-                raise BenchmarkError(said["error"])
-            if "result" in said:
+            if "connected" in said:
+                if together is not None:
+                    await together.wait()
+                await load.write({})
+            elif "progress" in said:
+                progress(*said["progress"])
+            elif "result" in said:
                 return Result(**said["result"])
-            progress(*said["progress"])
+            else:
+                raise BenchmarkError(said["error"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import ssl
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from wsproto.utilities import ProtocolError
 from benchmark.load.client import LoadError
 from benchmark.load.plan import Plan
 
+SPARE_DESCRIPTORS = 64  # for everything else that a process has open, here and in the server
 CONNECT_TIMEOUT = 5.0  # the benchmark's limit for a server that does not answer
 
 
@@ -23,6 +25,7 @@ def connect_all(plan: Plan) -> list[socket.socket]:
     Raises:
         LoadError: One could not be opened; those before it are closed again.
     """
+    _check_descriptors(plan.connections)
     context = None
     if plan.transport in ("wss", "tls"):
         context = ssl.create_default_context(cafile=plan.certificate)
@@ -37,6 +40,13 @@ def connect_all(plan: Plan) -> list[socket.socket]:
             sock.setblocking(False)
         opened.pop_all()
     return sockets
+
+
+def _check_descriptors(connections: int) -> None:
+    """Fail before the first connection rather than at the last one, or in the server."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if connections > limit - SPARE_DESCRIPTORS:
+        raise LoadError(f"{connections} connections do not fit the limit of {limit} descriptors")
 
 
 def _connect(url: str, context: ssl.SSLContext | None) -> socket.socket:

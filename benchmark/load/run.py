@@ -29,13 +29,18 @@ def open_client(plan: Plan) -> LoadClient:
     return NativeClient(plan.library, sockets, stream, plan.in_flight, plan.rate)
 
 
-def run(plan: Plan, progress: Callable[[float, int], None]) -> Result:
+def run(
+    plan: Plan,
+    progress: Callable[[float, int], None],
+    connected: Callable[[], None] = lambda: None,
+) -> Result:
     """Carry out a plan.
 
     Args:
         plan: What to do.
         progress: Called ten times a second with the seconds since the load began and the
             messages so far.
+        connected: Called when every connection is open; the load begins when it returns.
 
     Returns:
         Messages a second counts what came within the measured time; the latencies also hold what
@@ -46,6 +51,7 @@ def run(plan: Plan, progress: Callable[[float, int], None]) -> Result:
     """
     client = open_client(plan)
     try:
+        connected()
         drive = _Drive(client, plan.stall, progress)
         drive.until(plan.warmup)
         client.histogram.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from attrs import asdict
+from attrs import asdict, frozen
 
 from benchmark.peers.program import Options, announce
 from foreman import BestFit, Demand, Foreman, Place, Placement, Snapshot, Spawn
@@ -43,23 +43,34 @@ class ComputingEcho(SleepingEcho):
         self.send(message)
 
 
-class OneLoop(BestFit):
-    """Everything on the first node: what a server on one event loop does."""
+@frozen(kw_only=True)
+class FixedNodes(BestFit):
+    """So many nodes whatever anybody declares, the emptiest next.
+
+    With one node it is what a server on one event loop does.
+    """
+
+    nodes: int
 
     def place(self, demand: Demand, snapshot: Snapshot, home: str | None = None) -> Placement:
-        if not snapshot.nodes:
-            return Spawn("the only one")
-        return Place(snapshot.nodes[0].name, "the only one")
+        if len(snapshot.nodes) < self.nodes:
+            return Spawn("there are to be more")
+        emptiest = min(snapshot.nodes, key=lambda node: node.count)
+        return Place(emptiest.name, "the emptiest")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--loose", choices=("sleep", "compute"), help="listen for these as well")
     parser.add_argument("--hold", type=float, default=0.0, help="of a loose handler, seconds")
-    parser.add_argument("--one-loop", action="store_true", help="one node for everybody")
-    parser.add_argument("--nodes", type=int, default=0, help="start so many nodes ahead of need")
+    parser.add_argument("--fixed-nodes", type=int, help="so many nodes instead of those needed")
     options, found = Options.parse(parser)
-    foreman = Foreman(policy=OneLoop() if found.one_loop else None)
+    policy = None if found.fixed_nodes is None else FixedNodes(nodes=found.fixed_nodes)
+    with Foreman(policy=policy) as foreman:
+        serve(foreman, options, found)
+
+
+def serve(foreman: Foreman, options: Options, found: argparse.Namespace) -> None:
     server = Server(foreman=foreman)
     classes: list[type[Connection]] = [Echo]
     if found.loose:
@@ -70,8 +81,6 @@ def main() -> None:
         for index, kind in enumerate(classes)
     ]
     server.start()
-    while len(foreman.nodes) < found.nodes:
-        foreman.spawn("the benchmark asked for it")
 
     def statistics() -> dict[str, object]:
         return {

@@ -116,3 +116,57 @@ def test_an_interrupt_ends_the_children(tmp_path: Path) -> None:
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid), 0)
     assert not (tmp_path / "results.json").exists()
+
+
+def test_strict_and_loose_together(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    results = echo(tmp_path, "--loose", "2", "--loose-hold", "0.03", "--rate", "40")
+    shown = capfd.readouterr().out
+    assert "4 strict connections, each sending 40 messages a second" in shown
+    assert "2 loose connections, whose handler computes 30 ms" in shown
+    ours, one_loop = results["outcomes"]
+    assert (ours["arrangement"], len(ours["nodes"])) == ("foreman", 2)
+    assert (one_loop["arrangement"], len(one_loop["nodes"])) == ("one event loop", 1)
+    for outcome in (ours, one_loop):
+        assert outcome["strict"]["messages"] > 0
+        # The loose handler takes 30 ms, and the two messages take turns where nodes are shared.
+        assert outcome["loose_figures"]["p50_seconds"] >= 0.03
+
+
+@pytest.mark.parametrize(
+    "options", [["--peers"], ["--rounds", "2"], ["--in-flight", "2"], ["--server", "uvloop"]]
+)
+def test_what_the_mixed_load_has_no_use_for_is_refused(
+    capfd: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    assert main(["echo", "--loose", "2", *options]) == 1
+    assert f"without {options[0]}" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
+@pytest.mark.parametrize("transport", ["ws", "unix"])
+def test_idle_memory(tmp_path: Path, capfd: pytest.CaptureFixture[str], transport: str) -> None:
+    path = tmp_path / "results.json"
+    options = ["--connections", "200", "--transport", transport, "--json", str(path)]
+    assert main(["idle-memory", *options]) == 0
+    assert "KiB per connection" in capfd.readouterr().out
+    (found,) = json.loads(path.read_text())["results"]
+    assert (found["server"], found["connections"]) == ("foreman", 200)
+    assert found["after"] > 0
+
+
+def test_idle_memory_beyond_the_descriptors_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    resource = pytest.importorskip("resource")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert main(["idle-memory", "--connections", str(limit)]) == 1
+    assert f"{limit} descriptors" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs the clock of a process")
+def test_idle_cpu(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "results.json"
+    options = ["--nodes", "3", "--connections", "6", "--seconds", "0.3", "--json", str(path)]
+    assert main(["idle-cpu", *options]) == 0
+    assert "3 idle nodes with 6 open connections" in capfd.readouterr().out
+    found = json.loads(path.read_text())
+    assert found["nodes"] == 3
+    assert found["cpu"] >= 0
