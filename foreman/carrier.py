@@ -79,6 +79,7 @@ class Carrier:
             return
         here.run(worker, worker.on_stop)
         worker._home = None
+        here.run(worker, worker._left)
         foreman.forget(worker, seat, None)
 
     async def _arrive(
@@ -90,14 +91,16 @@ class Carrier:
             await worker.attach(here)
         except (Exception, asyncio.CancelledError) as error:
             worker._fail(error)
+            here.run(worker, worker._left)
             foreman.forget(worker, seat, error)
             return
         worker._home = here
         if old is None:
             here.run(worker, worker.on_start)
-        else:
-            foreman.tell(Moved(worker, old, here, here.clock() - left, seat.reason))
-        worker._arrived(here)
+        here.run(worker, worker._arrived, here)
         here.run(worker, worker._deliver)
+        if old is not None:
+            foreman.tell(Moved(worker, old, here, here.clock() - left, seat.reason))
+            here.run(worker, worker._moved, old, here)
         if not foreman.settled(worker, seat, here):
             await self._leave(worker, seat, here)

@@ -140,7 +140,8 @@ class BestFit:
             others = second if group is longest and group.count == 1 else longest
             wait = (others.hold if others else 0.0) + (0.0 if alone else queue) + lock_wait
             if wait > group.required_latency and not alone:
-                return f"{_short(group.kind)} declaring {group.required_latency:g} s might wait {wait:.3g} s"
+                kind = group.kind.rpartition(".")[2]
+                return f"{kind} declaring {group.required_latency:g} s might wait {wait:.3g} s"
         return ""
 
     @staticmethod
@@ -162,7 +163,3 @@ def _two_longest(groups: tuple[Group, ...]) -> tuple[Group | None, Group | None]
         elif second is None or group.hold > second.hold:
             second = group
     return longest, second
-
-
-def _short(kind: str) -> str:
-    return kind.rpartition(".")[2]

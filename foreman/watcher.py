@@ -45,26 +45,25 @@ class Watcher:
         while not self._end.wait(look):
             look = LONGEST_LOOK
             for node in self._foreman.nodes:
-                if self._watch(node):
-                    look = min(look, max(SHORTEST_LOOK, node.roster.latencies[0] / 2))
+                look = min(look, self._watch(node))
 
-    def _watch(self, node: Node) -> bool:
-        """Look at one node; returns whether it is at work."""
+    def _watch(self, node: Node) -> float:
+        """Look at one node; returns when to look again, in seconds."""
         latencies = node.roster.latencies
         if not latencies:
-            return False
+            return LONGEST_LOOK
+        promised = latencies[0]
         now = node.clock()
         waiting = node.waiting(now)
-        if waiting > latencies[0]:
-            self._report(node, waiting, latencies[0], now)
-            return True
-        node.stuck = False
-        if waiting:
-            return True
-        if not node.is_active():
-            return False
-        node.stamp(now)
-        return True
+        if waiting > promised:
+            self._report(node, waiting, promised, now)
+        else:
+            node.stuck = False
+            if not waiting:
+                if not node.is_active():
+                    return LONGEST_LOOK
+                node.stamp(now)
+        return max(SHORTEST_LOOK, promised / 2)
 
     def _report(self, node: Node, waiting: float, promised: float, now: float) -> None:
         holder = node.holder

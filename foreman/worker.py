@@ -138,6 +138,12 @@ class Worker:
     def _arrived(self, node: Node) -> None:
         """It runs on this node from now on. On the node's thread."""
 
+    def _left(self) -> None:
+        """It was removed, or never got to its node. On the thread of the node it was on last."""
+
+    def _moved(self, old: Node, new: Node) -> None:
+        """It ran on another node before. On the new node's thread."""
+
     def _declare(self, seconds: float) -> None:
         foreman = self._foreman
         if foreman is None:

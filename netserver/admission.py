@@ -1,0 +1,90 @@
+"""Letting a peer in, or not: `Connection.on_connect`, and plain HTTP on a WebSocket port."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from inspect import isawaitable
+from typing import TYPE_CHECKING
+
+from netserver.errors import Reject
+from netserver.events import Refused
+from netwire import Request, Response, State
+
+if TYPE_CHECKING:
+    from netserver.shell import Shell
+
+UPGRADE_REQUIRED = Response(
+    426,
+    "This is a WebSocket server.\n",
+    headers=(("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")),
+)
+
+
+class Admission:
+    """One connection before it is open; dropped after. Owned by the thread of its node.
+
+    Attributes:
+        pending: Whether the peer waits for an answer of ours.
+    """
+
+    __slots__ = ("_shell", "pending")
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self.pending = False
+
+    def ask(self, request: Request) -> None:
+        """Ask `on_connect`; nothing more is read until it has answered."""
+        from netserver.shell import Hold
+
+        shell = self._shell
+        self.pending = True
+        shell.connection.request = request
+        shell.hold(Hold.ADMISSION)
+        shell.serial.call(self._ask, request)
+
+    def answer(self, request: Request) -> None:
+        """Answer a request that asks for no WebSocket as `Server.on_request` says, else 426."""
+        self.pending = True
+        server = self._shell.connection.server
+        self._shell.serial.call(lambda: self._respond(server.on_request(request)))
+
+    def _ask(self, request: Request) -> Awaitable[None] | None:
+        try:
+            result = self._shell.connection.on_connect(request)
+        except Reject as refusal:
+            self._refuse(refusal)
+            return None
+        if isawaitable(result):
+            return self._wait(result, request)
+        self._admit(request)
+        return None
+
+    async def _wait(self, answer: Awaitable[None], request: Request) -> None:
+        try:
+            await answer
+        except Reject as refusal:
+            self._refuse(refusal)
+        else:
+            self._admit(request)
+
+    def _admit(self, request: Request) -> None:
+        self.pending = False
+        shell = self._shell
+        connection = shell.connection
+        if shell.wire.state is State.CONNECTING:
+            offered = request.subprotocols
+            connection.subprotocol = next(
+                (name for name in connection.subprotocols if name in offered), None
+            )
+            shell.send_raw(shell.wire.accept(connection.subprotocol))
+        shell.open()
+
+    def _refuse(self, refusal: Reject) -> None:
+        connection = self._shell.connection
+        connection.server.tell(connection, Refused(str(refusal)))
+        self._respond(Response(refusal.status, refusal.reason, headers=refusal.headers))
+
+    def _respond(self, response: Response | None) -> None:
+        self.pending = False
+        self._shell.respond(UPGRADE_REQUIRED if response is None else response)

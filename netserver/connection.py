@@ -1,0 +1,217 @@
+"""What users subclass: one peer, whatever the transport."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from foreman import Node, NotRunning, Worker
+from netserver.events import Moved
+from netwire import Message, Request, State
+
+if TYPE_CHECKING:
+    from netserver.listener import Listener
+    from netserver.server import Server
+    from netserver.shell import Shell
+
+Address: TypeAlias = tuple[str, int] | str | None
+
+_ids = itertools.count(1)
+
+_NO_REQUEST = Request()
+
+
+class Connection(Worker):
+    """One peer. Subclass it, declare `required_latency`, and override the callbacks you need.
+
+    Every callback runs on the connection's node, sync or ``async def``. They never run
+    concurrently with each other, and async ones run one at a time in the order of the messages.
+    One that raises closes this connection only (1011; a plain close where there are no codes),
+    after `on_error`.
+
+    A subclass that defines ``__init__`` calls ``super().__init__()`` and takes no arguments.
+
+    Attributes:
+        id: A number of its own within this process.
+        identity: Whatever `on_connect` makes of who it is; None until then.
+        server: The server it belongs to.
+        listener: The listener that accepted it.
+        request: What it asked for in its handshake; ``GET /`` where there is none.
+        subprotocols: The WebSocket subprotocols served, best first; the first that the client
+            offers is chosen.
+        subprotocol: The one agreed on; None without.
+        local_address, remote_address: ``(host, port)``, a Unix socket's path, or None.
+        close_code, close_reason: How it ended; None and "" before.
+    """
+
+    __slots__ = (
+        "_shell",
+        "close_code",
+        "close_reason",
+        "id",
+        "identity",
+        "listener",
+        "local_address",
+        "remote_address",
+        "request",
+        "server",
+        "subprotocol",
+    )
+
+    subprotocols: ClassVar[tuple[str, ...]] = ()
+
+    server: Server
+    listener: Listener
+    request: Request
+    _shell: Shell
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.id = next(_ids)
+        self.identity: Any = None
+        self.request = _NO_REQUEST
+        self.subprotocol: str | None = None
+        self.local_address: Address = None
+        self.remote_address: Address = None
+        self.close_code: int | None = None
+        self.close_reason = ""
+
+    def __repr__(self) -> str:
+        state = self.state.value
+        return f"<{type(self).__name__} {self.id} {state}, peer {self.remote_address}>"
+
+    # ---------------------------------------------------------------- callbacks
+
+    def on_connect(self, request: Request) -> Awaitable[None] | None:
+        """A peer asks to be let in. Raise `Reject` to refuse; may set `identity`.
+
+        It may `send` only from `on_open` on.
+        """
+
+    def on_open(self) -> Awaitable[None] | None:
+        """It is open: messages may flow both ways."""
+
+    def on_message(self, message: Any) -> Awaitable[None] | None:
+        """A whole message: ``str`` for text, ``bytes`` for binary."""
+
+    def on_close(self, code: int, reason: str) -> Awaitable[None] | None:
+        """It ended; called exactly once for every connection that was opened, after all else."""
+
+    def on_error(self, error: BaseException) -> Awaitable[None] | None:
+        """A callback raised, or the peer broke a rule (`netwire.RemoteError`); it closes next."""
+
+    def on_moved(self, old: Node, new: Node) -> Awaitable[None] | None:
+        """It runs on another node now; nothing was lost."""
+
+    async def handle(self) -> None:
+        """Override it instead of `on_message` to pull messages: ``async for message in self:``.
+
+        It begins when the connection opens, and the connection closes when it returns. Such a
+        connection stays on its node while it runs; the Foreman moves others around it.
+        """
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------- any thread
+
+    def send(self, message: Message) -> bool:
+        """Send one message: ``str`` as text, ``bytes`` as binary.
+
+        At most once, in order per sending thread, not waited for. On the connection's own node it
+        goes straight out; from another thread it is handed over.
+
+        Returns:
+            False when the connection is not open, or the message was dropped because more than
+            `ServerConfig.send_limit` waits for a slow reader (which is closed for it).
+
+        Raises:
+            TypeError: The message is neither ``str`` nor ``bytes``.
+            ValueError: The framing cannot carry it.
+        """
+        home = self._home
+        if home is not None and home.here:
+            return self._shell.send(message)
+        return self._shell.send_from_elsewhere(message)
+
+    async def drain(self) -> None:
+        """Wait until the peer has taken enough that more may be sent. On its own node only.
+
+        Raises:
+            NotRunning: It was called on another thread than its node's.
+        """
+        home = self._home
+        if home is None or not home.here:
+            raise NotRunning("drain() is for the connection's own callbacks")
+        await self._shell.drained()
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close in good order, after what was sent. Does nothing twice. Any thread.
+
+        Raises:
+            ValueError: The code may not be sent (RFC 6455, section 7.4), or the reason is over
+                123 bytes in UTF-8.
+        """
+        self._shell.check_close(code, reason)
+        self._shell.run_here(self._shell.close, code, reason)
+
+    def abort(self) -> None:
+        """Cut the connection at once; what is not written yet is lost. Any thread."""
+        self._shell.run_here(self._shell.abort)
+
+    def ping(self, payload: bytes = b"") -> None:
+        """Ask the peer to answer (WebSocket only; elsewhere nothing happens). Any thread."""
+        self._shell.run_here(self._shell.ping, payload)
+
+    def join(self, group: str) -> bool:
+        """Be in a group until `leave` or the end; False when it was already. Any thread.
+
+        A connection that is closed joins nothing.
+        """
+        joined = self.server.groups.join(self, group)
+        if joined and self.state is State.CLOSED:
+            self.server.groups.leave_all(self)
+            return False
+        return joined
+
+    def leave(self, group: str) -> bool:
+        """Leave a group; False when it was not in it. Any thread."""
+        return self.server.groups.leave(self, group)
+
+    @property
+    def groups(self) -> Iterable[str]:
+        """The groups it is in."""
+        return self.server.groups.of(self)
+
+    @property
+    def state(self) -> State:
+        """Where it stands. Slightly old when read from another thread."""
+        shell: Shell | None = getattr(self, "_shell", None)
+        return State.CONNECTING if shell is None else shell.state
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self._shell.messages()
+
+    # ---------------------------------------------------------------- as a worker
+
+    @property
+    def movable(self) -> bool:
+        return self._shell.movable
+
+    async def detach(self) -> None:
+        await self._shell.detach()
+
+    async def attach(self, node: Node) -> None:
+        await self._shell.attach(node)
+
+    def _arrived(self, node: Node) -> None:
+        self._shell.arrived()
+
+    def _left(self) -> None:
+        self._shell.left()
+
+    def _moved(self, old: Node, new: Node) -> None:
+        self.server.tell(self, Moved(old, new))
+        self._shell.call(self.on_moved, old, new)
+
+    def _fail(self, error: BaseException) -> None:
+        self._shell.fail(error)

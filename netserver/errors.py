@@ -1,0 +1,66 @@
+"""What can go wrong with a server.
+
+ServerError
+├── ListenError (OSError)         an address that cannot be listened on: in use, not allowed
+├── CertificateError (ValueError) a certificate or key that cannot be read or does not fit
+└── Reject                        raised by `on_connect` to refuse a connection
+"""
+
+from __future__ import annotations
+
+
+class ServerError(Exception):
+    """Base of every error of this package."""
+
+
+class ListenError(ServerError, OSError):
+    """An address that cannot be listened on.
+
+    Attributes:
+        url: The address asked for.
+        reason: What the system said, in words.
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url = url
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.url}: {self.reason}"
+
+
+class CertificateError(ServerError, ValueError):
+    """A certificate or key that cannot be used.
+
+    Attributes:
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Reject(ServerError):
+    """Raise it in `Connection.on_connect` to refuse the connection.
+
+    Args:
+        status: The HTTP status that a WebSocket client is answered with, 400 to 599. Where there
+            is no handshake, the connection is closed without a word.
+        reason: The body of that answer.
+        headers: Further headers of it.
+    """
+
+    def __init__(
+        self, status: int = 403, reason: str = "", headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"a refusal has a status of 400 to 599, not {status!r}")
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+    def __str__(self) -> str:
+        return f"refused with {self.status}" + (f": {self.reason}" if self.reason else "")

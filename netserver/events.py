@@ -1,0 +1,52 @@
+"""What a server tells of its workers, one class per thing that can happen."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import frozen
+
+from foreman import Node
+
+
+@frozen
+class Accepted:
+    """A peer's connection was accepted and placed; its handshake comes next."""
+
+
+@frozen
+class Refused:
+    """A peer was turned away before it was open."""
+
+    reason: str
+
+
+@frozen
+class Opened:
+    """A connection is open: messages may flow."""
+
+
+@frozen
+class Closed:
+    """A connection ended. ``code`` as in RFC 6455, section 7.4; 1006 when nobody said goodbye."""
+
+    code: int
+    reason: str
+
+
+@frozen
+class Failed:
+    """Something of a worker's raised, or its peer broke a rule."""
+
+    error: BaseException
+
+
+@frozen
+class Moved:
+    """A connection runs on another node from now on."""
+
+    old: Node
+    new: Node
+
+
+Event: TypeAlias = Accepted | Refused | Opened | Closed | Failed | Moved

@@ -1,0 +1,188 @@
+"""Accepting: a worker like any other, with a latency of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+from asyncio import TimerHandle
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from foreman import Node, Worker
+from netserver.connection import Address, Connection
+from netserver.shell import Shell, address_of
+from netserver.sockets import EXHAUSTED
+from netwire import Endpoint, TlsEngine, Wire
+
+if TYPE_CHECKING:
+    from netserver.server import Server
+
+logger = logging.getLogger(__name__)
+
+# Connections accepted in one go, before others on the node get their turn.
+BATCH = 16
+
+# How long to wait when the system has no descriptor to give, or the server is full, seconds.
+PARKED = 0.1
+
+# How long letting a listener go may take, seconds: its node may be busy.
+CLOSING = 5.0
+
+# A trouble that lasts is logged this often, seconds.
+LOG_PERIOD = 1.0
+
+
+class Listener(Worker):
+    """Accepts connections on one address and gives them to the Foreman. Made by `Server.listen`.
+
+    Attributes:
+        name: The one given to `listen`, or the URL.
+        endpoint: What the URL says.
+        connection_class: Makes the connections.
+        connection_latency: What they declare instead of their class's default, seconds; None to
+            leave it.
+    """
+
+    required_latency = 0.5
+    # An accept is about 0.1 ms of work: the call, the objects, the placement.
+    expected_hold: ClassVar[float | None] = 0.1e-3 * BATCH
+
+    def __init__(
+        self,
+        server: Server,
+        name: str,
+        endpoint: Endpoint,
+        sockets: list[socket.socket],
+        connection_class: type[Connection],
+        connection_latency: float | None,
+        make_wire: Callable[[], Wire],
+        context: ssl.SSLContext | None,
+    ) -> None:
+        super().__init__()
+        self.server = server
+        self.name = name
+        self.endpoint = endpoint
+        self.connection_class = connection_class
+        self.connection_latency = connection_latency
+        self._make_wire = make_wire
+        self._context = context
+        self._sockets = sockets
+        self._address = address_of(sockets[0].getsockname())
+        self._parked: TimerHandle | None = None
+        self._logged = -LOG_PERIOD
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.name} on {self._address}>"
+
+    @property
+    def address(self) -> Address:
+        """Where it listens: ``(host, port)`` with the port it was given, or a path."""
+        return self._address
+
+    @property
+    def port(self) -> int | None:
+        """The port it listens on; None on a Unix socket."""
+        return self._address[1] if isinstance(self._address, tuple) else None
+
+    def close(self) -> None:
+        """Stop accepting, and give the address back. Connections stay. Any thread."""
+        if self._foreman is None:
+            self._release()
+        else:
+            self._foreman.remove(self).result(CLOSING)
+
+    # ---------------------------------------------------------------- as a worker
+
+    def listen(self, backlog: int) -> None:
+        """Let the system take connections for us. From here on none is refused."""
+        for sock in self._sockets:
+            sock.listen(backlog)
+
+    def _arrived(self, node: Node) -> None:
+        self._unpark()
+
+    async def detach(self) -> None:
+        self._park(None)
+
+    def on_stop(self) -> None:
+        self._park(None)
+        self._release()
+
+    def _release(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+        if self.endpoint.unix_path is not None:
+            try:
+                os.unlink(self.endpoint.unix_path)
+            except FileNotFoundError:
+                pass  # somebody was tidier than we are
+
+    def _park(self, seconds: float | None) -> None:
+        """Stop accepting, for a while or until told; clients wait in the backlog."""
+        home = self._home
+        assert home is not None
+        for sock in self._sockets:
+            home.loop.remove_reader(sock)
+        if self._parked is not None:
+            self._parked.cancel()
+        self._parked = None if seconds is None else home.loop.call_later(seconds, self._unpark)
+
+    def _unpark(self) -> None:
+        self._parked = None
+        home = self._home
+        assert home is not None
+        for sock in self._sockets:
+            home.loop.add_reader(sock, home.run, self, self._accept_batch, sock)
+
+    # ---------------------------------------------------------------- accepting
+
+    def _accept_batch(self, listening: socket.socket) -> None:
+        for _ in range(BATCH):
+            if self.server.is_full():
+                self._complain("the server is full; clients wait in the backlog")
+                self._park(PARKED)
+                return
+            try:
+                sock, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in EXHAUSTED:
+                    raise
+                self._complain(f"cannot accept: {error.strerror}; clients wait in the backlog")
+                self._park(PARKED)
+                return
+            self._welcome(sock)
+
+    def _welcome(self, sock: socket.socket) -> None:
+        """Make a connection of a socket and let the Foreman choose its node."""
+        try:
+            sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = self.connection_class()
+            tls = None if self._context is None else TlsEngine(self._context, server_side=True)
+            connection._shell = Shell(connection, self._make_wire(), tls, sock, self.server.config)
+            connection.server = self.server
+            connection.listener = self
+            connection.local_address = address_of(sock.getsockname())
+            connection.remote_address = address_of(sock.getpeername())
+            if self.connection_latency is not None:
+                connection._declare(self.connection_latency)
+        except OSError:
+            sock.close()  # it left before we looked
+            return
+        except BaseException:
+            sock.close()
+            raise
+        self.server.admit(connection, sock)
+
+    def _complain(self, what: str) -> None:
+        home = self._home
+        assert home is not None
+        now = home.clock()
+        if now - self._logged >= LOG_PERIOD:
+            self._logged = now
+            logger.warning("%r: %s", self, what)

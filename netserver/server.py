@@ -1,0 +1,388 @@
+"""The server: listeners, connections, and the Foreman that keeps them apart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Hashable, Iterable
+from types import TracebackType
+
+from attrs import frozen
+
+from foreman import Foreman, ForemanStatistics, Infeasible, NotRunning, Worker
+from foreman.latency import check_latency
+from netserver.config import ServerConfig
+from netserver.connection import Connection
+from netserver.errors import CertificateError
+from netserver.events import Accepted, Event, Refused
+from netserver.groups import Groups
+from netserver.listener import Listener
+from netserver.signals import stopping_on_signals
+from netserver.sockets import bind, connection_limit
+from netwire import (
+    Framing,
+    Limits,
+    Message,
+    Request,
+    Response,
+    State,
+    TransformFactory,
+    UrlError,
+    Wire,
+    parse_url,
+)
+from netwire.factory import server_wire
+
+logger = logging.getLogger(__name__)
+
+GOING_AWAY = 1001
+
+# How long connections that are cut may take to say so to their callbacks, seconds.
+LAST_WORDS = 1.0
+
+
+@frozen(kw_only=True)
+class ServerStatistics:
+    """What there is now, and what happened since the start.
+
+    Attributes:
+        connections: Connections now, those that are not open yet included.
+        groups: Groups that have members.
+        events: How many events of each kind (`netserver.events`) there have been.
+        foreman: The Foreman's own statistics.
+    """
+
+    connections: int
+    groups: int
+    events: dict[str, int]
+    foreman: ForemanStatistics
+
+
+class Server:
+    """Listens on any number of addresses; every connection declares the latency it needs.
+
+    All methods are thread-safe. ``with Server() as server:`` starts it, and drains and closes it
+    at the end; ``async with`` does the same without blocking the loop.
+
+    Args:
+        foreman: Places the connections; None for one of its own, which ends with the server.
+        config: Limits and deadlines.
+        on_event: Called with ``(worker, event)`` for everything in `netserver.events`, on the
+            worker's thread; it must be quick. Overriding the method does as well.
+    """
+
+    def __init__(
+        self,
+        *,
+        foreman: Foreman | None = None,
+        config: ServerConfig | None = None,
+        on_event: Callable[[Worker, Event], None] | None = None,
+    ) -> None:
+        self.config = config = ServerConfig() if config is None else config
+        self.foreman = Foreman() if foreman is None else foreman
+        self.groups = Groups()
+        self._owns_foreman = foreman is None
+        self._event_listener = on_event
+        self._capacity = config.max_connections or connection_limit()
+        # The lock guards everything below. No code of the user runs under it.
+        self._lock = threading.Lock()
+        self._listeners: list[Listener] = []
+        self._connections: dict[Connection, None] = {}
+        self._empty = threading.Condition(self._lock)
+        self._events: dict[str, int] = {}
+        self._running = False
+        self._draining = False
+        self._stop = threading.Event()
+
+    # ---------------------------------------------------------------- listening
+
+    def listen(
+        self,
+        url: str,
+        connection_class: type[Connection],
+        *,
+        required_latency: float | None = None,
+        tls: ssl.SSLContext | None = None,
+        name: str | None = None,
+        framing: type[Framing] | str | None = None,
+        transform: TransformFactory | None = None,
+        limits: Limits | None = None,
+    ) -> Listener:
+        """Accept connections on an address, at once or as soon as the server is started.
+
+        Args:
+            url: ``ws://``, ``wss://``, ``tcp://``, ``tls://``, ``unix://`` or ``ws+unix://``; port
+                0 picks a free one, and `Listener.address` tells which.
+            connection_class: What is made of each.
+            required_latency: What they declare, seconds; None for their class's default.
+            tls: The certificate for ``wss://`` and ``tls://``; see `netserver.server_context`.
+            name: Stands for the listener in logs; None for the URL.
+            framing: How a stream is cut into messages, a class or one of `netwire.FRAMINGS`; None
+                for envelopes. Not for WebSocket.
+            transform: Makes each connection's own `netwire.Transform`; None leaves payloads alone.
+            limits: What a peer may make us hold; None for those of the config.
+
+        Raises:
+            UrlError: The URL is none of these, or the options do not fit it.
+            CertificateError: TLS is asked for without a certificate.
+            InvalidLatency: The latency is no positive, finite number.
+            ListenError: The address is in use, or not to be had.
+        """
+        if not (isinstance(connection_class, type) and issubclass(connection_class, Connection)):
+            raise TypeError(f"connection_class must subclass Connection, not {connection_class!r}")
+        if required_latency is not None:
+            required_latency = check_latency(required_latency)
+        endpoint = parse_url(url)
+        if endpoint.secure and tls is None:
+            raise CertificateError(f"{url} needs tls=, as from netserver.server_context(…)")
+        if tls is not None and not endpoint.secure:
+            raise UrlError(url, "is not encrypted; for tls= use wss:// or tls://")
+        limits = self.config.limits if limits is None else limits
+
+        def make_wire() -> Wire:
+            return server_wire(endpoint, limits=limits, framing=framing, transform=transform)
+
+        # Options that do not fit are told to whoever gave them, not to the first connection.
+        server_wire(endpoint, limits=limits, framing=framing)
+        listener = Listener(
+            self,
+            name or url,
+            endpoint,
+            bind(url, endpoint),
+            connection_class,
+            required_latency,
+            make_wire,
+            tls,
+        )
+        with self._lock:
+            self._listeners.append(listener)
+            running = self._running
+        if running:
+            self._start_listener(listener)
+        return listener
+
+    def broadcast(
+        self,
+        message: Message,
+        group: str | None = None,
+        exclude: Connection | Iterable[Connection] | None = None,
+    ) -> int:
+        """Send one message to many, encoded once per kind of wire. Any thread.
+
+        At most once to each, in order per sending thread; a slow reader does not hold up others.
+
+        Args:
+            message: As for `Connection.send`.
+            group: To whom; None for every connection that is open.
+            exclude: Those that are left out, mostly the sender.
+
+        Returns:
+            How many it was handed over to.
+        """
+        if not isinstance(message, (bytes, str)):
+            raise TypeError(f"a message is bytes or str, not {type(message).__name__}")
+        left_out = {exclude} if isinstance(exclude, Connection) else set(exclude or ())
+        to = self.connections if group is None else self.groups.members(group)
+        encoded: dict[Hashable, bytes] = {}
+        return sum(
+            connection._shell.broadcast(message, encoded)
+            for connection in to
+            if connection not in left_out
+        )
+
+    # ---------------------------------------------------------------- running
+
+    def start(self) -> None:
+        """Begin to accept; returns once every listener listens. Does nothing twice.
+
+        Raises:
+            NotRunning: The server was closed.
+        """
+        with self._lock:
+            if self._stop.is_set():
+                raise NotRunning("the server was closed; make a new one")
+            if self._running:
+                return
+            self._running = True
+            listeners = list(self._listeners)
+        if self._owns_foreman:
+            self.foreman.start()
+        for listener in listeners:
+            self._start_listener(listener)
+
+    def run(self) -> None:
+        """Start, serve until SIGINT, SIGTERM or `close`, then drain for the config's grace.
+
+        A second signal ends the process at once. Called on another thread than the main one, it
+        leaves signals alone.
+        """
+        with self, stopping_on_signals(self._stop):
+            for listener in self._listeners:
+                logger.info("listening: %r", listener)
+            self._stop.wait()
+            logger.info("draining %d connections", len(self._connections))
+
+    def stop(self) -> None:
+        """Have `run` end; it drains then. Any thread."""
+        self._stop.set()
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """Stop accepting, close every connection with 1001, and wait for them to end.
+
+        A callback under way may end first, and what was sent is written. Not to be called from a
+        connection's callback, which cannot wait for its own end.
+
+        Args:
+            timeout: The longest to wait, seconds; None for the config's grace.
+
+        Returns:
+            Whether all have ended; those that have not are still there.
+        """
+        with self._lock:
+            self._draining = True
+            listeners, self._listeners = self._listeners, []
+            connections = list(self._connections)
+        for listener in listeners:
+            listener.close()
+        for connection in connections:
+            connection._shell.run_here(connection._shell.drain, GOING_AWAY, "going away")
+        with self._empty:
+            return self._empty.wait_for(
+                lambda: not self._connections, self.config.grace if timeout is None else timeout
+            )
+
+    def close(self) -> None:
+        """Stop accepting, cut every connection, and end the Foreman if it is the server's own.
+
+        Does nothing twice. `drain` first to say goodbye. Not to be called from a callback.
+        """
+        self._stop.set()
+        self.drain(0)
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection._shell.run_here(connection._shell.cancel)
+        with self._empty:
+            self._empty.wait_for(lambda: not self._connections, LAST_WORDS)
+        if self._owns_foreman:
+            self.foreman.stop()
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.drain()
+        finally:
+            self.close()
+
+    async def __aenter__(self) -> Server:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self.__exit__, kind, error, traceback)
+
+    # ---------------------------------------------------------------- for users to override
+
+    def on_request(self, request: Request) -> Response | None:
+        """A plain HTTP request reached a WebSocket listener: a health check, a page.
+
+        Called on the node of the connection it came on. None answers 426.
+        """
+        return None
+
+    def on_event(self, worker: Worker, event: Event) -> None:
+        """Something happened to a worker; called on that worker's thread. Must be quick."""
+        if self._event_listener is not None:
+            self._event_listener(worker, event)
+
+    # ---------------------------------------------------------------- looking at it
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """The listeners there are, in the order of `listen`."""
+        with self._lock:
+            return tuple(self._listeners)
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The connections that are open now."""
+        with self._lock:
+            connections = list(self._connections)
+        return tuple(c for c in connections if c.state is State.OPEN)
+
+    def statistics(self) -> ServerStatistics:
+        """What there is now, and what happened so far."""
+        with self._lock:
+            connections = len(self._connections)
+            events = dict(self._events)
+        return ServerStatistics(
+            connections=connections,
+            groups=len(self.groups),
+            events=events,
+            foreman=self.foreman.statistics(),
+        )
+
+    # ---------------------------------------------------------------- for workers of the server
+
+    def is_full(self) -> bool:
+        """Whether as many connections are open as there may be."""
+        return len(self._connections) >= self._capacity
+
+    def admit(self, connection: Connection, sock: socket.socket) -> bool:
+        """Give a new connection to the Foreman; False, and the socket closed, when it refuses."""
+        with self._lock:
+            going = self._draining
+            if not going:
+                self._connections[connection] = None
+        try:
+            if going:
+                raise NotRunning("the server is going away")
+            self.foreman.add(connection)
+        except (Infeasible, NotRunning) as refusal:
+            sock.close()
+            with self._empty:
+                self._connections.pop(connection, None)
+                self._empty.notify_all()
+            logger.warning("%r refused: %s", connection, refusal)
+            self.tell(connection, Refused(str(refusal)))
+            return False
+        self.tell(connection, Accepted())
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
+        with self._empty:
+            self._connections.pop(connection, None)
+            if not self._connections:
+                self._empty.notify_all()
+        self.foreman.remove(connection)
+
+    def tell(self, worker: Worker, event: Event) -> None:
+        """Count an event and pass it on; a subscriber that raises is logged."""
+        kind = type(event).__name__.lower()
+        with self._lock:
+            self._events[kind] = self._events.get(kind, 0) + 1
+        try:
+            self.on_event(worker, event)
+        except Exception:
+            logger.exception("on_event raised for %r of %r", event, worker)
+
+    def _start_listener(self, listener: Listener) -> None:
+        listener.listen(self.config.backlog)
+        self.foreman.add(listener)

@@ -1,0 +1,99 @@
+"""Listening sockets, and what the system says when it will not give one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import socket
+import stat
+
+from netserver.errors import ListenError
+from netwire import Endpoint
+
+# Out of descriptors or memory: it will pass, and trying again at once would only burn time.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+# Kept free of connections: listeners, loops, files and sockets of the application itself.
+RESERVED_DESCRIPTORS = 64
+
+
+def connection_limit() -> int:
+    """How many connections this process's limit of descriptors leaves room for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return 1 << 20
+    return max(1, soft - RESERVED_DESCRIPTORS)
+
+
+def bind(url: str, endpoint: Endpoint) -> list[socket.socket]:
+    """Sockets bound to an address, not listening yet: one for each address of a host name.
+
+    Raises:
+        ListenError: The address is in use, not allowed, not there, or no socket.
+    """
+    if endpoint.unix_path is not None:
+        return [_bind_unix(url, endpoint.unix_path)]
+    try:
+        found = socket.getaddrinfo(
+            endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as error:
+        raise ListenError(url, f"no such host: {error.strerror}") from error
+    sockets: list[socket.socket] = []
+    port = endpoint.port
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        sock = socket.socket(family, kind, protocol)
+        sockets.append(sock)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # With port 0 the first address picks, and the others follow.
+            sock.bind((address[0], port, *address[2:]))
+        except OSError as error:
+            for opened in sockets:
+                opened.close()
+            raise ListenError(url, _reason(error)) from error
+        port = sock.getsockname()[1]
+        sock.setblocking(False)
+    return sockets
+
+
+def _bind_unix(url: str, path: str) -> socket.socket:
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+    except OSError as error:
+        sock.close()
+        raise ListenError(url, _reason(error)) from error
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket of a server that ended without removing it; leave anything else alone."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        except OSError:
+            pass  # somebody is there, or we may not ask: bind will say
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "permission denied"
+    return error.strerror or str(error)
