@@ -149,6 +149,8 @@ class Connection(asyncio.Protocol):
             ValueError: The code may not be sent, or the reason is too long.
         """
         data = self._wire.close(code, reason)
+        if self.lost.is_set():
+            return
         self._closing = True
         self._sendable.clear()
         self._write(data)
