@@ -4,6 +4,7 @@ from foreman import Foreman, Infeasible, InvalidLatency
 from netserver import events
 from netserver.config import ServerConfig
 from netserver.connection import Connection
+from netserver.connector import Connector
 from netserver.errors import CertificateError, ListenError, Reject, ServerError
 from netserver.groups import Groups
 from netserver.listener import Listener
@@ -14,6 +15,7 @@ from netwire import Limits, Request, Response, State
 __all__ = [
     "CertificateError",
     "Connection",
+    "Connector",
     "Foreman",
     "Groups",
     "Infeasible",

@@ -11,9 +11,9 @@ from netserver.events import Moved
 from netwire import Message, Request, State
 
 if TYPE_CHECKING:
-    from netserver.listener import Listener
     from netserver.server import Server
     from netserver.shell import Shell
+    from netserver.source import Source
 
 Address: TypeAlias = tuple[str, int] | str | None
 
@@ -36,7 +36,7 @@ class Connection(Worker):
         id: A number of its own within this process.
         identity: Whatever `on_connect` makes of who it is; None until then.
         server: The server it belongs to.
-        listener: The listener that accepted it.
+        listener: The `Listener` that accepted it, or the `Connector` that made it.
         request: What it asked for in its handshake; ``GET /`` where there is none.
         subprotocols: The WebSocket subprotocols served, best first; the first that the client
             offers is chosen.
@@ -62,7 +62,7 @@ class Connection(Worker):
     subprotocols: ClassVar[tuple[str, ...]] = ()
 
     server: Server
-    listener: Listener
+    listener: Source
     request: Request
     _shell: Shell
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import ssl
 from asyncio import TimerHandle
-from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from foreman import Node, Worker
-from netserver.connection import Address, Connection
-from netserver.shell import Shell, address_of
+from foreman import Node
+from netserver.connection import Address
+from netserver.shell import address_of
 from netserver.sockets import EXHAUSTED
-from netwire import Endpoint, TlsEngine, Wire
+from netserver.source import Recipe, Source
 
 if TYPE_CHECKING:
     from netserver.server import Server
@@ -34,40 +32,17 @@ CLOSING = 5.0
 LOG_PERIOD = 1.0
 
 
-class Listener(Worker):
-    """Accepts connections on one address and gives them to the Foreman. Made by `Server.listen`.
-
-    Attributes:
-        name: The one given to `listen`, or the URL.
-        endpoint: What the URL says.
-        connection_class: Makes the connections.
-        connection_latency: What they declare instead of their class's default, seconds; None to
-            leave it.
-    """
+class Listener(Source):
+    """Accepts connections on one address and gives them to the Foreman. Made by `Server.listen`."""
 
     required_latency = 0.5
     # An accept is about 0.1 ms of work: the call, the objects, the placement.
     expected_hold: ClassVar[float | None] = 0.1e-3 * BATCH
 
     def __init__(
-        self,
-        server: Server,
-        name: str,
-        endpoint: Endpoint,
-        sockets: list[socket.socket],
-        connection_class: type[Connection],
-        connection_latency: float | None,
-        make_wire: Callable[[], Wire],
-        context: ssl.SSLContext | None,
+        self, server: Server, name: str, recipe: Recipe, sockets: list[socket.socket]
     ) -> None:
-        super().__init__()
-        self.server = server
-        self.name = name
-        self.endpoint = endpoint
-        self.connection_class = connection_class
-        self.connection_latency = connection_latency
-        self._make_wire = make_wire
-        self._context = context
+        super().__init__(server, name, recipe)
         self._sockets = sockets
         self._address = address_of(sockets[0].getsockname())
         self._parked: TimerHandle | None = None
@@ -87,7 +62,7 @@ class Listener(Worker):
         return self._address[1] if isinstance(self._address, tuple) else None
 
     def close(self) -> None:
-        """Stop accepting, and give the address back. Connections stay. Any thread."""
+        """Stop accepting and give the address back; connections stay. Any thread."""
         if self._foreman is None:
             self._release()
         else:
@@ -113,9 +88,9 @@ class Listener(Worker):
     def _release(self) -> None:
         for sock in self._sockets:
             sock.close()
-        if self.endpoint.unix_path is not None:
+        if self.recipe.endpoint.unix_path is not None:
             try:
-                os.unlink(self.endpoint.unix_path)
+                os.unlink(self.recipe.endpoint.unix_path)
             except FileNotFoundError:
                 pass  # somebody was tidier than we are
 
@@ -154,30 +129,11 @@ class Listener(Worker):
                 self._complain(f"cannot accept: {error.strerror}; clients wait in the backlog")
                 self._park(PARKED)
                 return
-            self._welcome(sock)
-
-    def _welcome(self, sock: socket.socket) -> None:
-        """Make a connection of a socket and let the Foreman choose its node."""
-        try:
-            sock.setblocking(False)
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = self.connection_class()
-            tls = None if self._context is None else TlsEngine(self._context, server_side=True)
-            connection._shell = Shell(connection, self._make_wire(), tls, sock, self.server.config)
-            connection.server = self.server
-            connection.listener = self
-            connection.local_address = address_of(sock.getsockname())
-            connection.remote_address = address_of(sock.getpeername())
-            if self.connection_latency is not None:
-                connection._declare(self.connection_latency)
-        except OSError:
-            sock.close()  # it left before we looked
-            return
-        except BaseException:
-            sock.close()
-            raise
-        self.server.admit(connection, sock)
+            try:
+                connection = self.make_connection(sock, server_side=True)
+            except OSError:
+                continue  # it left before we looked
+            self.server.admit(connection, sock)
 
     def _complain(self, what: str) -> None:
         home = self._home

@@ -16,13 +16,16 @@ from foreman import Foreman, ForemanStatistics, Infeasible, NotRunning, Worker
 from foreman.latency import check_latency
 from netserver.config import ServerConfig
 from netserver.connection import Connection
+from netserver.connector import Connector
 from netserver.errors import CertificateError
 from netserver.events import Accepted, Event, Refused
 from netserver.groups import Groups
 from netserver.listener import Listener
 from netserver.signals import stopping_on_signals
 from netserver.sockets import bind, connection_limit
+from netserver.source import Recipe, Source
 from netwire import (
+    Backoff,
     Framing,
     Limits,
     Message,
@@ -34,7 +37,7 @@ from netwire import (
     Wire,
     parse_url,
 )
-from netwire.factory import server_wire
+from netwire.factory import client_wire, server_wire
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +92,7 @@ class Server:
         self._capacity = config.max_connections or connection_limit()
         # The lock guards everything below. No code of the user runs under it.
         self._lock = threading.Lock()
-        self._listeners: list[Listener] = []
+        self._sources: list[Source] = []
         self._connections: dict[Connection, None] = {}
         self._empty = threading.Condition(self._lock)
         self._events: dict[str, int] = {}
@@ -131,38 +134,72 @@ class Server:
             InvalidLatency: The latency is no positive, finite number.
             ListenError: The address is in use, or not to be had.
         """
-        if not (isinstance(connection_class, type) and issubclass(connection_class, Connection)):
-            raise TypeError(f"connection_class must subclass Connection, not {connection_class!r}")
-        if required_latency is not None:
-            required_latency = check_latency(required_latency)
         endpoint = parse_url(url)
         if endpoint.secure and tls is None:
             raise CertificateError(f"{url} needs tls=, as from netserver.server_context(…)")
-        if tls is not None and not endpoint.secure:
-            raise UrlError(url, "is not encrypted; for tls= use wss:// or tls://")
         limits = self.config.limits if limits is None else limits
-
-        def make_wire() -> Wire:
-            return server_wire(endpoint, limits=limits, framing=framing, transform=transform)
-
         # Options that do not fit are told to whoever gave them, not to the first connection.
         server_wire(endpoint, limits=limits, framing=framing)
-        listener = Listener(
-            self,
-            name or url,
-            endpoint,
-            bind(url, endpoint),
+        recipe = _recipe(
+            url,
             connection_class,
             required_latency,
-            make_wire,
             tls,
+            lambda: server_wire(endpoint, limits=limits, framing=framing, transform=transform),
         )
-        with self._lock:
-            self._listeners.append(listener)
-            running = self._running
-        if running:
-            self._start_listener(listener)
+        listener = Listener(self, name or url, recipe, bind(url, endpoint))
+        self._add_source(listener)
         return listener
+
+    def connect(
+        self,
+        url: str,
+        connection_class: type[Connection],
+        *,
+        required_latency: float | None = None,
+        tls: ssl.SSLContext | None = None,
+        name: str | None = None,
+        framing: type[Framing] | str | None = None,
+        transform: TransformFactory | None = None,
+        limits: Limits | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+        subprotocols: tuple[str, ...] = (),
+        reconnect: Backoff | None = Backoff(),
+    ) -> Connector:
+        """Keep a connection to another server up, at once or as soon as the server is started.
+
+        Args:
+            url, connection_class, required_latency, name, framing, transform, limits: As for
+                `listen`.
+            tls: What to trust on ``wss://`` and ``tls://``; None for the system's certificates.
+            headers: Further headers of a WebSocket handshake.
+            subprotocols: What to offer in it, best first.
+            reconnect: The waits before connecting again; None not to.
+
+        Raises:
+            UrlError: As for `listen`.
+            InvalidLatency: As for `listen`.
+        """
+        endpoint = parse_url(url)
+        if endpoint.secure and tls is None:
+            tls = ssl.create_default_context()
+        limits = self.config.limits if limits is None else limits
+
+        def make_wire(transform: TransformFactory | None = transform) -> Wire:
+            return client_wire(
+                endpoint,
+                limits=limits,
+                framing=framing,
+                transform=transform,
+                headers=headers,
+                subprotocols=subprotocols,
+            )
+
+        make_wire(None)  # as in `listen`
+        recipe = _recipe(url, connection_class, required_latency, tls, make_wire)
+        connector = Connector(self, name or url, recipe, reconnect)
+        self._add_source(connector)
+        return connector
 
     def broadcast(
         self,
@@ -207,11 +244,11 @@ class Server:
             if self._running:
                 return
             self._running = True
-            listeners = list(self._listeners)
+            sources = list(self._sources)
         if self._owns_foreman:
             self.foreman.start()
-        for listener in listeners:
-            self._start_listener(listener)
+        for source in sources:
+            self._start_source(source)
 
     def run(self) -> None:
         """Start, serve until SIGINT, SIGTERM or `close`, then drain for the config's grace.
@@ -220,8 +257,8 @@ class Server:
         leaves signals alone.
         """
         with self, stopping_on_signals(self._stop):
-            for listener in self._listeners:
-                logger.info("listening: %r", listener)
+            for source in self._sources:
+                logger.info("serving %r", source)
             self._stop.wait()
             logger.info("draining %d connections", len(self._connections))
 
@@ -243,10 +280,10 @@ class Server:
         """
         with self._lock:
             self._draining = True
-            listeners, self._listeners = self._listeners, []
+            sources, self._sources = self._sources, []
             connections = list(self._connections)
-        for listener in listeners:
-            listener.close()
+        for source in sources:
+            source.close()
         for connection in connections:
             connection._shell.run_here(connection._shell.drain, GOING_AWAY, "going away")
         with self._empty:
@@ -317,7 +354,7 @@ class Server:
     def listeners(self) -> tuple[Listener, ...]:
         """The listeners there are, in the order of `listen`."""
         with self._lock:
-            return tuple(self._listeners)
+            return tuple(source for source in self._sources if isinstance(source, Listener))
 
     @property
     def connections(self) -> tuple[Connection, ...]:
@@ -372,6 +409,7 @@ class Server:
             if not self._connections:
                 self._empty.notify_all()
         self.foreman.remove(connection)
+        connection.listener.lost(connection)
 
     def tell(self, worker: Worker, event: Event) -> None:
         """Count an event and pass it on; a subscriber that raises is logged."""
@@ -383,6 +421,35 @@ class Server:
         except Exception:
             logger.exception("on_event raised for %r of %r", event, worker)
 
-    def _start_listener(self, listener: Listener) -> None:
-        listener.listen(self.config.backlog)
-        self.foreman.add(listener)
+    def _add_source(self, source: Source) -> None:
+        with self._lock:
+            self._sources.append(source)
+            running = self._running
+        if running:
+            self._start_source(source)
+
+    def _start_source(self, source: Source) -> None:
+        if isinstance(source, Listener):
+            source.listen(self.config.backlog)
+        self.foreman.add(source)
+
+
+def _recipe(
+    url: str,
+    connection_class: type[Connection],
+    required_latency: float | None,
+    tls: ssl.SSLContext | None,
+    make_wire: Callable[[], Wire],
+) -> Recipe:
+    if not (isinstance(connection_class, type) and issubclass(connection_class, Connection)):
+        raise TypeError(f"connection_class must subclass Connection, not {connection_class!r}")
+    endpoint = parse_url(url)
+    if tls is not None and not endpoint.secure:
+        raise UrlError(url, "is not encrypted; with tls= use wss:// or tls://")
+    return Recipe(
+        endpoint=endpoint,
+        connection_class=connection_class,
+        required_latency=None if required_latency is None else check_latency(required_latency),
+        make_wire=make_wire,
+        tls=tls,
+    )

@@ -1,0 +1,91 @@
+"""Where connections come from: what a listener and a connector share."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from foreman import Worker
+from netserver.connection import Connection
+from netserver.shell import Shell, address_of
+from netwire import Endpoint, TlsEngine, Wire
+
+if TYPE_CHECKING:
+    from netserver.server import Server
+
+
+@frozen(kw_only=True)
+class Recipe:
+    """What is made of a connected socket.
+
+    Attributes:
+        endpoint: What the URL says.
+        connection_class: The user's class.
+        required_latency: What its connections declare, seconds; None for their class's default.
+        make_wire: Makes each connection's protocol.
+        tls: The certificates; None for plain bytes.
+    """
+
+    endpoint: Endpoint
+    connection_class: type[Connection]
+    required_latency: float | None
+    make_wire: Callable[[], Wire]
+    tls: ssl.SSLContext | None
+
+    def make_tls(self, server_side: bool) -> TlsEngine | None:
+        if self.tls is None:
+            return None
+        name = None if server_side else self.endpoint.host
+        return TlsEngine(self.tls, server_side=server_side, server_hostname=name)
+
+
+class Source(Worker):
+    """A worker that gets connected sockets and makes connections of them.
+
+    Attributes:
+        server: The server it belongs to.
+        name: Stands for it in logs.
+        recipe: What it makes.
+    """
+
+    def __init__(self, server: Server, name: str, recipe: Recipe) -> None:
+        super().__init__()
+        self.server = server
+        self.name = name
+        self.recipe = recipe
+
+    def make_connection(self, sock: socket.socket, *, server_side: bool) -> Connection:
+        """A connection on this socket, which is its own from here on, not placed yet.
+
+        Raises:
+            OSError: The peer has left already; the socket is closed.
+        """
+        recipe = self.recipe
+        try:
+            sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = recipe.connection_class()
+            tls = recipe.make_tls(server_side)
+            connection._shell = Shell(connection, recipe.make_wire(), tls, sock, self.server.config)
+            connection.server = self.server
+            connection.listener = self
+            connection.local_address = address_of(sock.getsockname())
+            connection.remote_address = address_of(sock.getpeername())
+            if recipe.required_latency is not None:
+                connection._declare(recipe.required_latency)
+        except BaseException:
+            sock.close()
+            raise
+        return connection
+
+    def lost(self, connection: Connection) -> None:
+        """A connection that it made has ended. Any thread."""
+
+    def close(self) -> None:
+        """Make no more connections; those there are stay. Any thread."""
+        raise NotImplementedError
