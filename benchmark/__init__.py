@@ -1,1 +1,1 @@
-
+"""Measures the server on this machine, alone and beside others: ``python -m benchmark --help``."""

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 
 from attrs import asdict, frozen
 
-from benchmark.clocks import cpu_seconds, resident_bytes
 from benchmark.errors import BenchmarkError
 from benchmark.load.plan import Plan
 from benchmark.processes import Server, child, choose_cpus, running_server
 from benchmark.servers import ServerKind
+from benchmark.usage import cpu_seconds, resident_bytes
 from benchmark.workspace import Workspace
 
 CONNECT_TIMEOUT = 120.0

@@ -14,7 +14,7 @@ from benchmark.load.plan import Result
 from benchmark.mixed import LOOSE_LATENCY, STRICT_LATENCY, Mixed, Outcome
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-BOTTLENECK = 0.95  # the CPU share from which a process counts as busy all the time
+BOTTLENECK = 0.9  # the CPU share from which a process counts as busy all the time
 KEPT = 0.99  # the share of round trips within the declared latency from which it counts as kept
 
 Figures = Mapping[str, float]

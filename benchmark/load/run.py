@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from benchmark.clocks import cpu_seconds
 from benchmark.load.client import LoadClient, Stalled
 from benchmark.load.connect import connect_all
 from benchmark.load.native import NativeClient
 from benchmark.load.plan import Plan, Result
 from benchmark.load.selecting import SelectingClient
 from benchmark.load.stream import build_stream
+from benchmark.usage import cpu_seconds
 
 SLICE = 100_000_000  # nanoseconds between two looks at progress, stalls and signals
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from benchmark.clocks import cpu_seconds, resident_bytes
+from benchmark.usage import cpu_seconds, resident_bytes
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
 
