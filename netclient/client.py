@@ -100,6 +100,9 @@ class Client:
         self.url = url
         if tls is not None and not self._endpoint.secure:
             raise ValueError(f"tls is given, and {self._endpoint.scheme}:// has no TLS")
+        if tls is None and self._endpoint.secure:
+            # Here and not at each attempt: reading the system's authorities takes a while.
+            tls = ssl.create_default_context()
         _check_positive(
             open_timeout=open_timeout,
             close_timeout=close_timeout,
@@ -138,11 +141,12 @@ class Client:
         self._sendable = asyncio.Event()
         self._dispatcher = Dispatcher(self._calls, self._callback_failed)
         self._supervisor = Supervisor(
-            str(self._endpoint),
+            url,
             partial(
                 dial,
                 self._endpoint,
                 self._make_connection,
+                url=url,
                 tls=tls,
                 open_timeout=open_timeout,
                 close_timeout=close_timeout,
@@ -233,7 +237,9 @@ class Client:
 
         Raises:
             ConnectionClosed: It did not end in good order.
+            NotConnected: The client never connected.
         """
+        self._require_connect()
         await self._supervisor.closed.wait()
         if not self._supervisor.ended_well:
             raise self._supervisor.closed_error() from self._supervisor.cause
@@ -285,8 +291,7 @@ class Client:
         """
         if self._pushes:
             raise Unsupported(self.url, "on_message takes the messages")
-        if self.state is ClientState.IDLE:
-            raise NotConnected(self.url, "call connect() first")
+        self._require_connect()
         try:
             if timeout is None:
                 return await self._inbox.get()
@@ -357,12 +362,11 @@ class Client:
         self._calls.put((self._hooks.on_message, (message,)), len(message))
 
     async def _writable(self) -> Connection:
+        self._require_connect()
         supervisor = self._supervisor
         try:
             async with asyncio.timeout(self._send_timeout):
                 while True:
-                    if supervisor.state is ClientState.IDLE:
-                        raise NotConnected(self.url, "call connect() first")
                     if supervisor.state in (ClientState.CLOSING, ClientState.CLOSED):
                         raise supervisor.closed_error() from supervisor.cause
                     connection = supervisor.connection
@@ -372,6 +376,10 @@ class Client:
                     await self._sendable.wait()
         except TimeoutError:
             raise OperationTimeout(self.url, "sending", self._send_timeout) from None
+
+    def _require_connect(self) -> None:
+        if self.state is ClientState.IDLE:
+            raise NotConnected(self.url, "call connect() first")
 
     def _callback_failed(self, error: Exception) -> None:
         self._supervisor.stop(1011, "", failure=error)

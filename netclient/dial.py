@@ -15,6 +15,7 @@ async def dial(
     endpoint: Endpoint,
     make_connection: Callable[[], Connection],
     *,
+    url: str,
     tls: ssl.SSLContext | None,
     open_timeout: float,
     close_timeout: float,
@@ -24,7 +25,8 @@ async def dial(
     Args:
         endpoint: Where to connect to.
         make_connection: Makes a fresh one.
-        tls: What to trust, where the endpoint asks for TLS; None means the system's authorities.
+        url: For errors.
+        tls: What to trust; None means no TLS.
         open_timeout: For everything until the connection is open, seconds.
         close_timeout: For the end of TLS, seconds.
 
@@ -32,7 +34,6 @@ async def dial(
         ConnectFailed: There is none; its subclasses say why. Nothing is left open then, nor when
             this is cancelled.
     """
-    url = str(endpoint)
     connection = make_connection()
     try:
         async with asyncio.timeout(open_timeout):
@@ -74,11 +75,10 @@ async def _open_transport(
         return
     assert endpoint.host is not None
     assert endpoint.port is not None
-    context = (tls or ssl.create_default_context()) if endpoint.secure else None
     await loop.create_connection(
         lambda: connection,
         endpoint.host,
         endpoint.port,
-        ssl=context,
-        ssl_shutdown_timeout=close_timeout if endpoint.secure else None,
+        ssl=tls,
+        ssl_shutdown_timeout=None if tls is None else close_timeout,
     )

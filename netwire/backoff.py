@@ -31,7 +31,8 @@ class Backoff:
         reset_after: How long a connection must have lived, seconds, for the next failure to count
             as the first again. Without it a server that accepts and drops at once would be called
             without a pause.
-        attempts: Failures in a row after which to give up; None means never.
+        attempts: Failures in a row, the first loss among them, after which to give up; None means
+            never.
 
     Raises:
         TypeError: A wait is not a number.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import cast
+from typing import Any
 
 from netwire.errors import ConnectionLost, InvalidPayload, LocalError, RemoteError
 from netwire.events import Closed, Event, Failed
 from netwire.limits import Limits
 from netwire.wire import Message, State, Transform, Wire
+
+# Looked up for every message, and an enum's members are slow to look up.
+_OPEN = State.OPEN
 
 
 class Framing(Wire):
@@ -82,11 +85,11 @@ class Framing(Wire):
         return whole
 
     def receive(self, data: bytes) -> list[Event]:
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN:
             return []
-        messages: list[bytes] = []
-        # list is invariant, and a second list per read would be paid for by every message.
-        events = cast("list[Event]", messages)
+        # Any, because lists are invariant, and a second one would be paid for by every message.
+        messages: Any = []
+        events: list[Event] = messages
         failure = None
         try:
             self.decode(data, messages)
@@ -101,7 +104,7 @@ class Framing(Wire):
         return events
 
     def receive_eof(self) -> list[Event]:
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN:
             return []
         cut = self.mid_message
         self._end()
@@ -110,7 +113,7 @@ class Framing(Wire):
         return [Closed(1000, "", b"")]
 
     def encode(self, message: Message) -> bytes:
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN:
             raise LocalError("cannot send: the connection is closed")
         if self.transform is not None and isinstance(message, bytes | str):
             message = self.transform.outgoing(message)

@@ -140,7 +140,7 @@ async def test_the_life_of_a_client(echo: Echo) -> None:
         assert client.close_code is None
         assert client.close_reason == ""
         assert client.subprotocol is None
-        for early in (client.send(b"x"), client.recv()):
+        for early in (client.send(b"x"), client.recv(), client.wait_closed()):
             with pytest.raises(NotConnected, match="call connect"):
                 await early
         await client.connect()

@@ -24,6 +24,7 @@ from netwire import (
     MessageTooBig,
     ProtocolError,
     RemoteError,
+    Response,
     State,
 )
 from netwire.framing import Envelope, LengthPrefix, Lines, Raw
@@ -244,6 +245,11 @@ def test_there_is_no_handshake(case: Case) -> None:
     assert wire.start() == b""
     assert wire.ping(b"x") == b""
     assert wire.receive(b"") == []
+    assert wire.accept() == b""
+    assert wire.state is State.OPEN
+    assert wire.respond(Response(404)) == b""
+    with pytest.raises(LocalError):
+        wire.encode(b"x")
 
 
 @every_framing
