@@ -22,9 +22,9 @@ from benchmark.mixed import (
 )
 from benchmark.progress import Progress
 from benchmark.report import (
+    described,
     echo_table,
     echo_title,
-    figures_of,
     idle_table,
     medians,
     mixed_remarks,
@@ -93,8 +93,7 @@ async def echo(options: Namespace, command: Sequence[str], console: Console) -> 
                 {
                     "round": run.round,
                     "server": run.server,
-                    "figures": figures_of(run.result),
-                    **asdict(run.result),
+                    **described(run.result),
                 }
                 for run in runs
             ],
@@ -150,9 +149,10 @@ async def mixed(options: Namespace, command: Sequence[str], console: Console) ->
             "declared_seconds": {"strict": STRICT_LATENCY, "loose": LOOSE_LATENCY},
             "outcomes": [
                 {
-                    **asdict(outcome),
-                    "strict_figures": figures_of(outcome.strict),
-                    "loose_figures": figures_of(outcome.loose),
+                    "arrangement": outcome.arrangement,
+                    "nodes": outcome.nodes,
+                    "strict": described(outcome.strict),
+                    "loose": described(outcome.loose),
                 }
                 for outcome in outcomes
             ],

@@ -33,6 +33,16 @@ def figures_of(result: Result) -> dict[str, float]:
     return figures
 
 
+def described(result: Result) -> dict[str, object]:
+    """One run for the results file: its figures and where they come from."""
+    return {
+        "client": result.client,
+        "messages": result.messages,
+        "elapsed_seconds": result.elapsed,
+        **figures_of(result),
+    }
+
+
 def medians(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
     """The median of every figure over the rounds, by server."""
     by_server: dict[str, list[dict[str, float]]] = {}
