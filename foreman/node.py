@@ -51,7 +51,6 @@ class Node:
         "_stamped",
         "_tasks",
         "_thread",
-        "_thread_id",
         "clock",
         "hold_began",
         "holder",
@@ -60,6 +59,7 @@ class Node:
         "roster",
         "seen_hold",
         "stuck",
+        "thread_id",
     )
 
     def __init__(
@@ -97,7 +97,7 @@ class Node:
         # Guarded by the mail lock.
         self._mail_lock = threading.Lock()
         self._mail: list[Worker] = []
-        self._thread_id = 0
+        self.thread_id = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def __repr__(self) -> str:
@@ -157,7 +157,7 @@ class Node:
     @property
     def here(self) -> bool:
         """Whether the calling thread is this node's."""
-        return threading.get_ident() == self._thread_id
+        return threading.get_ident() == self.thread_id
 
     # ---------------------------------------------------------------- the Foreman's threads
 
@@ -282,7 +282,7 @@ class Node:
         self._report(self, report)
 
     def _run(self) -> None:
-        self._thread_id = threading.get_ident()
+        self.thread_id = threading.get_ident()
         asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_forever()

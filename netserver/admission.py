@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from netserver.errors import Reject
 from netserver.events import Refused
+from netserver.holds import Hold
 from netwire import Request, Response, State
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ class Admission:
 
     def ask(self, request: Request) -> None:
         """Ask `on_connect`; nothing more is read until it has answered."""
-        from netserver.shell import Hold
-
         shell = self._shell
         self.pending = True
         shell.connection.request = request
@@ -77,7 +76,7 @@ class Admission:
             connection.subprotocol = next(
                 (name for name in connection.subprotocols if name in offered), None
             )
-            shell.send_raw(shell.wire.accept(connection.subprotocol))
+            shell.write(shell.wire.accept(connection.subprotocol))
         shell.open()
 
     def _refuse(self, refusal: Reject) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Iterable
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from foreman import Node, NotRunning, Worker
+from netserver import handover
 from netserver.events import Moved
 from netwire import Message, Request, State
+from netwire.websocket.close import close_payload
 
 if TYPE_CHECKING:
     from netserver.server import Server
@@ -40,6 +43,7 @@ class Connection(Worker):
         request: What it asked for in its handshake; ``GET /`` where there is none.
         subprotocols: The WebSocket subprotocols served, best first; the first that the client
             offers is chosen.
+        pulls: Whether the class overrides `handle`.
         subprotocol: The one agreed on; None without.
         local_address, remote_address: ``(host, port)``, a Unix socket's path, or None.
         close_code, close_reason: How it ended; None and "" before.
@@ -60,11 +64,16 @@ class Connection(Worker):
     )
 
     subprotocols: ClassVar[tuple[str, ...]] = ()
+    pulls: ClassVar[bool] = False
 
     server: Server
     listener: Source
     request: Request
     _shell: Shell
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.pulls = cls.handle is not Connection.handle
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +138,8 @@ class Connection(Worker):
             ValueError: The framing cannot carry it.
         """
         home = self._home
-        if home is not None and home.here:
+        # Node.here, written out: this line is passed for every message.
+        if home is not None and home.thread_id == get_ident():
             return self._shell.send(message)
         return self._shell.send_from_elsewhere(message)
 
@@ -151,12 +161,12 @@ class Connection(Worker):
             ValueError: The code may not be sent (RFC 6455, section 7.4), or the reason is over
                 123 bytes in UTF-8.
         """
-        self._shell.check_close(code, reason)
-        self._shell.run_here(self._shell.close, code, reason)
+        close_payload(code, reason)  # so that what may not be sent is told to the caller
+        self._shell.run_here(self._shell.ending.close, code, reason)
 
     def abort(self) -> None:
         """Cut the connection at once; what is not written yet is lost. Any thread."""
-        self._shell.run_here(self._shell.abort)
+        self._shell.run_here(self._shell.ending.cut, 1006, "aborted")
 
     def ping(self, payload: bytes = b"") -> None:
         """Ask the peer to answer (WebSocket only; elsewhere nothing happens). Any thread."""
@@ -189,7 +199,7 @@ class Connection(Worker):
         return State.CONNECTING if shell is None else shell.state
 
     def __aiter__(self) -> AsyncIterator[Message]:
-        return self._shell.messages()
+        return self._shell.inbox.messages()
 
     # ---------------------------------------------------------------- as a worker
 
@@ -198,20 +208,20 @@ class Connection(Worker):
         return self._shell.movable
 
     async def detach(self) -> None:
-        await self._shell.detach()
+        await handover.detach(self._shell)
 
     async def attach(self, node: Node) -> None:
-        await self._shell.attach(node)
+        await handover.attach(self._shell, node)
 
     def _arrived(self, node: Node) -> None:
-        self._shell.arrived()
+        handover.arrived(self._shell)
 
     def _left(self) -> None:
         self._shell.left()
 
     def _moved(self, old: Node, new: Node) -> None:
         self.server.tell(self, Moved(old, new))
-        self._shell.call(self.on_moved, old, new)
+        self._shell.serial.call(self.on_moved, old, new)
 
     def _fail(self, error: BaseException) -> None:
-        self._shell.fail(error)
+        self._shell.ending.fail(error)

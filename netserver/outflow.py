@@ -46,7 +46,7 @@ class Outflow:
             transport.write(data if shell.tls is None else shell.tls.encrypt(data))
             return True
         if self.size + len(data) > self._config.send_limit:
-            shell.cut(1008, f"over {self._config.send_limit} bytes wait for a slow reader")
+            shell.ending.cut(1008, f"over {self._config.send_limit} bytes wait for a slow reader")
             return False
         if self._waiting is None:
             self._waiting = deque()
@@ -75,15 +75,15 @@ class Outflow:
             return
         self._wake()
         if self._finishing:
-            self._end()
+            self._close_transport()
 
     def finish(self) -> None:
         """Close the transport once everything is written."""
         self._finishing = True
         if not self.paused:
-            self._end()
+            self._close_transport()
 
-    def release(self) -> None:
+    def end(self) -> None:
         """The transport is gone: nothing will be written any more."""
         if self._timer is not None:
             self._timer.cancel()
@@ -105,7 +105,7 @@ class Outflow:
             self._drained.set_result(None)
             self._drained = None
 
-    def _end(self) -> None:
+    def _close_transport(self) -> None:
         transport = self._shell.transport
         if transport is None or transport.is_closing():
             return
@@ -116,4 +116,4 @@ class Outflow:
 
     def _too_slow(self) -> None:
         self._timer = None
-        self._shell.cut(1008, f"the peer has not read for {self._config.write_timeout:g} s")
+        self._shell.ending.cut(1008, f"the peer has not read for {self._config.write_timeout:g} s")

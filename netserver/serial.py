@@ -47,7 +47,7 @@ class Serial:
         try:
             result = function(*args)
         except Exception as error:
-            self._shell.fail(error)
+            self._shell.ending.fail(error)
         else:
             if result is not None:
                 self.follow(result)
@@ -87,7 +87,7 @@ class Serial:
                 try:
                     result = function(*args)
                 except Exception as error:
-                    self._shell.fail(error)
+                    self._shell.ending.fail(error)
                 else:
                     if isawaitable(result):
                         await self._guarded(result)
@@ -103,4 +103,4 @@ class Serial:
         try:
             await awaitable
         except Exception as error:
-            self._shell.fail(error)
+            self._shell.ending.fail(error)

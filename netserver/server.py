@@ -285,7 +285,8 @@ class Server:
         for source in sources:
             source.close()
         for connection in connections:
-            connection._shell.run_here(connection._shell.drain, GOING_AWAY, "going away")
+            shell = connection._shell
+            shell.run_here(shell.ending.drain, GOING_AWAY, "going away")
         with self._empty:
             return self._empty.wait_for(
                 lambda: not self._connections, self.config.grace if timeout is None else timeout
@@ -301,7 +302,7 @@ class Server:
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
-            connection._shell.run_here(connection._shell.cancel)
+            connection._shell.run_here(connection._shell.ending.cancel)
         with self._empty:
             self._empty.wait_for(lambda: not self._connections, LAST_WORDS)
         if self._owns_foreman:

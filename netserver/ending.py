@@ -1,0 +1,167 @@
+"""How a connection ends: in good order, by a fault, or at once; exactly one end for each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from netserver.events import Closed, Failed
+from netserver.holds import Hold
+from netwire import RemoteError, Response, State, events
+
+if TYPE_CHECKING:
+    from netserver.shell import Shell
+
+logger = logging.getLogger(__name__)
+
+
+class Ending:
+    """The end of one connection. Owned by the thread of its node.
+
+    Attributes:
+        failed: Whether a callback raised or the peer broke a rule: no message is handed out then.
+    """
+
+    __slots__ = ("_draining", "_gone", "_shell", "_timer", "failed")
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._timer: asyncio.TimerHandle | None = None
+        self._draining = False
+        self._gone = False
+        self.failed = False
+
+    # ---------------------------------------------------------------- deadlines
+
+    def expect(self, seconds: float, what: str) -> None:
+        """Cut the connection unless something happens in time; ``what`` is the reason then."""
+        self.relax()
+        self._timer = self._shell.node.loop.call_later(seconds, self.cut, 1006, what)
+
+    def relax(self) -> None:
+        """It happened."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def note(self, code: int, reason: str) -> None:
+        """Why it ends: the first reason given counts."""
+        connection = self._shell.connection
+        if connection.close_code is None:
+            connection.close_code = code
+            connection.close_reason = reason
+
+    # ---------------------------------------------------------------- ways to end
+
+    def close(self, code: int, reason: str) -> None:
+        """Close in good order, after what was sent."""
+        shell = self._shell
+        if shell.state is State.CONNECTING:
+            if shell.admission is not None and shell.admission.pending:
+                shell.respond(Response(503, "closing"))
+            else:
+                self.cut(1006, "closed before it was open")
+            return
+        if shell.wire.state is not State.OPEN:
+            return
+        farewell = shell.wire.close(code, reason)
+        if not farewell:  # a protocol without one
+            self.note(code, reason)
+            self.finish(b"")
+            return
+        self._leave_groups()
+        shell.write(farewell)
+        shell.inbox.end()
+        shell.release(Hold.HANDLER)  # all that comes is dropped now, except the peer's close
+        seconds = shell.config.close_timeout
+        self.expect(seconds, f"the peer did not answer the close within {seconds:g} s")
+
+    def drain(self, code: int, reason: str) -> None:
+        """Close once the callbacks under way have ended."""
+        shell = self._shell
+        if not shell.serial.busy or shell.inbox.is_pulled:
+            self.close(code, reason)
+        elif not self._draining:
+            self._draining = True
+            shell.serial.call(self.close, code, reason)
+
+    def cut(self, code: int, reason: str) -> None:
+        """End at once, whatever is still to be written."""
+        self.note(code, reason)
+        if self._shell.transport is not None:
+            self._shell.transport.abort()
+
+    def fail(self, error: BaseException) -> None:
+        """Something raised, or the peer broke a rule: tell, then close with 1011 if still open."""
+        shell = self._shell
+        connection = shell.connection
+        if isinstance(error, RemoteError):
+            logger.debug("%r: %s", connection, error)
+        else:
+            connection._errors += 1
+            logger.error("%r raised", connection, exc_info=error)
+        if self.failed:
+            return
+        self.failed = True
+        connection.server.tell(connection, Failed(error))
+        shell.serial.clear()
+        shell.serial.call(connection.on_error, error)
+        if shell.admission is not None and shell.admission.pending:
+            shell.respond(Response(500, "internal error"))
+        else:
+            self.close(1011, "internal error")
+
+    def cancel(self) -> None:
+        """Time is up: end the connection and the callback under way."""
+        self._shell.serial.cancel()
+        self.cut(1006, "the server closed")
+
+    def finish(self, farewell: bytes) -> None:
+        """Write the last bytes, and close the transport behind them."""
+        shell = self._shell
+        self._leave_groups()
+        shell.uncork()
+        if farewell:
+            shell.outflow.write(farewell)
+        shell.outflow.finish()
+        shell.inbox.end()
+        if shell.transport is not None:
+            seconds = shell.config.close_timeout
+            self.expect(seconds, f"the peer did not take the rest within {seconds:g} s")
+
+    # ---------------------------------------------------------------- after the end
+
+    def lost(self) -> None:
+        """The transport is gone, or never came: the last callbacks, then the worker goes too."""
+        shell = self._shell
+        for event in shell.wire.receive_eof():
+            if isinstance(event, events.Failed):
+                self.note(event.error.close_code, event.error.reason)
+            elif isinstance(event, events.Closed):
+                self.note(event.code, event.reason)
+        self.note(1006, "the connection was lost")
+        self._leave_groups()
+        shell.inbox.end()
+        shell.serial.call(self._say_goodbye)
+
+    def _say_goodbye(self) -> object:
+        if self._gone:
+            return None
+        self._gone = True
+        shell = self._shell
+        connection = shell.connection
+        assert connection.close_code is not None
+        shell.serial.call(self._go)
+        if not shell.was_open:
+            return None
+        return connection.on_close(connection.close_code, connection.close_reason)
+
+    def _go(self) -> None:
+        connection = self._shell.connection
+        assert connection.close_code is not None
+        connection.server.tell(connection, Closed(connection.close_code, connection.close_reason))
+        connection.server.forget(connection)
+
+    def _leave_groups(self) -> None:
+        self._shell.connection.server.groups.leave_all(self._shell.connection)

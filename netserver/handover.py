@@ -1,0 +1,133 @@
+"""Handing an open connection from one loop to another, by its descriptor.
+
+Protocol state lives in objects tied to no loop, so all that is carried is the socket: it is
+duplicated, the old transport is dropped without anybody being told that it closed, and the new
+loop adopts the duplicate. A new connection comes to its first node in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING, cast
+
+from foreman import Node, NotMovable
+from netserver.holds import Hold
+
+if TYPE_CHECKING:
+    from netserver.shell import Shell
+
+
+async def detach(shell: Shell) -> None:
+    """Let go of this loop at a message boundary.
+
+    Stop reading, let the running handler end, and wait until everything is written. Whoever is
+    impatient cancels it: the connection goes on where it is then.
+
+    Raises:
+        NotMovable: The connection closed meanwhile.
+    """
+    shell.hold(Hold.MOVING)
+    try:
+        while shell.serial.busy or _unwritten(shell):
+            await shell.serial.idle()
+            await _written(shell)
+        transport = shell.transport
+        if transport is None or not shell.movable:
+            raise NotMovable("it closes")
+        descriptor = os.dup(transport.get_extra_info("socket").fileno())
+    except BaseException:
+        shell.release(Hold.MOVING)
+        raise
+    shell.socket = socket.socket(fileno=descriptor)
+    shell.socket.setblocking(False)
+    transport.set_protocol(asyncio.Protocol())  # so that nobody is told
+    shell.transport = None
+    transport.abort()
+
+
+async def attach(shell: Shell, node: Node) -> None:
+    """Adopt the socket on this node's loop. Cancelled or failed, the socket is closed."""
+    sock, shell.socket = shell.socket, None
+    assert sock is not None
+    shell.node = node
+    shell.clear_holds()
+    doorstep = Doorstep()
+    try:
+        await node.loop.connect_accepted_socket(lambda: doorstep, sock)
+    except BaseException:
+        sock.close()
+        raise
+    shell.doorstep = doorstep
+
+
+def arrived(shell: Shell) -> None:
+    """The worker runs on its node from now on: let the shell take over."""
+    doorstep, shell.doorstep = shell.doorstep, None
+    assert doorstep is not None
+    doorstep.hand_over(shell)
+
+
+def _unwritten(shell: Shell) -> bool:
+    return shell.transport is not None and shell.transport.get_write_buffer_size() > 0
+
+
+async def _written(shell: Shell) -> None:
+    """Wait until the transport's own buffer is empty too, not only below its mark."""
+    transport = shell.transport
+    if transport is None:
+        return
+    transport.set_write_buffer_limits(high=0)
+    try:
+        await shell.outflow.drained()
+    finally:
+        transport.set_write_buffer_limits(high=shell.config.write_high_water)
+
+
+class Doorstep(asyncio.Protocol):
+    """Stands in for the shell until its worker has taken up work on the node.
+
+    A loop may read from a socket as soon as it has adopted it, even from one that is paused at
+    once. What comes too early is kept here, one read at most, and given to the shell.
+    """
+
+    __slots__ = ("_early", "_ended", "_lost", "_transport")
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._early = b""
+        self._ended = False
+        self._lost: tuple[Exception | None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports have asyncio's methods and not its base class.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._early += data
+        self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lost = (error,)
+
+    def hand_over(self, shell: Shell) -> None:
+        """Put the shell in its place and tell it what has happened so far."""
+        transport = self._transport
+        assert transport is not None
+        if self._lost is None:
+            transport.set_protocol(shell)
+            if self._early:
+                transport.resume_reading()
+        shell.connection_made(transport)
+        if self._early:
+            shell.data_received(self._early)
+        if self._lost is not None:
+            shell.connection_lost(*self._lost)
+        elif self._ended:
+            shell.eof_received()

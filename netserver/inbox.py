@@ -1,0 +1,82 @@
+"""Messages that came before their handler was ready for them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from netserver.holds import Hold
+from netserver.pull import Pull
+from netwire import Message
+
+if TYPE_CHECKING:
+    from netserver.shell import Shell
+
+
+class Inbox:
+    """What waits for one connection's handler. Owned by the thread of its node.
+
+    Above ``receive_limit`` bytes the connection is not read; below half of it, it is again. One
+    read's messages always fit, so the limit is passed by at most that.
+
+    Attributes:
+        is_pulled: Whether the connection overrides `Connection.handle` and pulls its messages.
+    """
+
+    __slots__ = ("_pull", "_shell")
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._pull: Pull | None = None
+
+    @property
+    def is_pulled(self) -> bool:
+        return self._pull is not None
+
+    def put(self, message: Message) -> None:
+        """Keep a message until its handler is ready; stop reading when much has gathered."""
+        shell = self._shell
+        if self._pull is not None:
+            self._pull.put(message)
+            waiting = self._pull.size
+        else:
+            shell.serial.call(self._deliver, message, size=len(message))
+            waiting = shell.serial.size
+        if waiting > shell.config.receive_limit:
+            shell.hold(Hold.HANDLER)
+
+    def pull(self) -> None:
+        """Have `Connection.handle` pull the messages from now on."""
+        self._pull = Pull(self._pulled)
+        self._shell.serial.call(self._run_handle)
+
+    def messages(self) -> AsyncIterator[Message]:
+        """The messages, for `Connection.handle`.
+
+        Raises:
+            RuntimeError: The connection does not override it: its messages go to `on_message`.
+        """
+        if self._pull is None:
+            raise RuntimeError("to pull messages, override handle() instead of on_message()")
+        return self._pull.messages()
+
+    def end(self) -> None:
+        """No more messages come."""
+        if self._pull is not None:
+            self._pull.end()
+
+    async def _run_handle(self) -> None:
+        await self._shell.connection.handle()
+        self._shell.ending.close(1000, "")
+
+    def _deliver(self, message: Message) -> Any:
+        self._release_below_half(self._shell.serial.size)
+        return self._shell.connection.on_message(message)
+
+    def _pulled(self) -> None:
+        assert self._pull is not None
+        self._release_below_half(self._pull.size)
+
+    def _release_below_half(self, waiting: int) -> None:
+        if waiting <= self._shell.config.receive_limit // 2:
+            self._shell.release(Hold.HANDLER)
