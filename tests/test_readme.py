@@ -1,0 +1,98 @@
+"""What the README shows is run, so that it stays true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SNIPPETS: list[str] = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def find(text: str) -> str:
+    found = [snippet for snippet in SNIPPETS if text in snippet]
+    assert len(found) == 1, f"{len(found)} snippets hold {text!r}"
+    return found[0]
+
+
+def run(program: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def lines(snippet: str) -> int:
+    return sum(1 for line in snippet.splitlines() if line.strip())
+
+
+def test_first_server_and_client_talk() -> None:
+    server = find('listen("ws://127.0.0.1:8765", Echo)\nserver.run()')
+    client = find("from netclient.blocking import Client")
+    assert lines(server) <= 12
+    assert lines(client) <= 8
+    # A free port instead of the one shown, and the client in a thread that ends the server.
+    server = server.replace('server.listen("ws://127.0.0.1:8765", Echo)', "LISTEN")
+    client = client.replace('"ws://127.0.0.1:8765"', "url")
+    ask = "def ask(url):\n" + textwrap.indent(client, "    ") + "    server.stop()\n"
+    listen = (
+        'listener = server.listen("ws://127.0.0.1:0", Echo)\nserver.start()\n'
+        "import threading\n"
+        'url = f"ws://127.0.0.1:{listener.port}"\n'
+        "threading.Thread(target=ask, args=(url,)).start()"
+    )
+    assert run(ask + server.replace("LISTEN", listen)) == "hello\n"
+
+
+def test_sensor() -> None:
+    snippet = find("class Sensor(ScanWorker)")
+    snippet = (
+        snippet.replace("        ...", "        scanned.set()")
+        + "    assert scanned.wait(10)\nprint('scanned')\n"
+    )
+    assert run("import threading\nscanned = threading.Event()\n" + snippet) == "scanned\n"
+
+
+def test_feed() -> None:
+    program = find("class Feed(Connection)") + textwrap.dedent(
+        """
+        import urllib.request
+        from netclient import HandshakeRefused
+        from netclient.blocking import Client
+
+        with site:
+            port = feed.port
+            health = urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10)
+            with health:
+                print(health.read().decode(), end="")
+            try:
+                Client(f"ws://127.0.0.1:{port}/").connect()
+            except HandshakeRefused as refused:
+                print(refused.status)
+            with Client(f"ws://127.0.0.1:{port}/?token=ann") as ann:
+                with Client(f"ws://127.0.0.1:{port}/?token=bob") as bob:
+                    ann.send("to the others")
+                    print(bob.recv(timeout=10))
+        """
+    )
+    assert run(program) == "up\n401\nto the others\n"
+
+
+@pytest.mark.parametrize("module", ["scan_example", "chat_example", "benchmark"])
+def test_programs_explain_themselves(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, timeout=30
+    )
+    assert done.returncode == 0
+    assert b"usage" in done.stdout
