@@ -103,7 +103,7 @@ class Roster:
     """The demands on one node, kept as groups while workers come and go. Guarded by its owner.
 
     Adding and removing costs the same however many workers there are, except that removing the
-    member with a group's longest hold looks through that group once.
+    last member with a group's longest hold looks through that group once.
 
     Attributes:
         count: How many workers there are.
@@ -157,22 +157,30 @@ class Roster:
 class _Tally:
     """The sums behind one `Group`."""
 
-    __slots__ = ("hold", "load", "members", "rush")
+    __slots__ = ("hold", "load", "longest", "members", "rush")
 
     def __init__(self) -> None:
         self.members: dict[object, Demand] = {}
         self.hold = self.load = self.rush = 0.0
+        self.longest = 0  # members whose hold is the longest
 
     def add(self, key: object, demand: Demand) -> None:
         self.members[key] = demand
-        self.hold = max(self.hold, demand.hold)
+        if not self.longest or demand.hold > self.hold:
+            self.hold, self.longest = demand.hold, 1
+        elif demand.hold == self.hold:
+            self.longest += 1
         self.load += demand.load
         self.rush += demand.load * demand.hold
 
     def remove(self, key: object, demand: Demand) -> None:
         del self.members[key]
-        if demand.hold >= self.hold:
-            self.hold = max((other.hold for other in self.members.values()), default=0.0)
+        if demand.hold == self.hold:
+            self.longest -= 1
+            if not self.longest and self.members:
+                holds = [other.hold for other in self.members.values()]
+                self.hold = max(holds)
+                self.longest = holds.count(self.hold)
         # Sums of floats drift; below zero they would turn into room that is not there.
         self.load = max(0.0, self.load - demand.load)
         self.rush = max(0.0, self.rush - demand.load * demand.hold)

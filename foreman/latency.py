@@ -16,9 +16,13 @@ def check_latency(value: object) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidLatency(value)
-    if not (value > 0 and math.isfinite(value)):
+    try:
+        seconds = float(value)
+    except OverflowError:  # an int beyond what a float can hold
+        raise InvalidLatency(value) from None
+    if not (seconds > 0 and math.isfinite(seconds)):
         raise InvalidLatency(value)
-    return float(value)
+    return seconds
 
 
 class DeclaredLatency:

@@ -1,0 +1,70 @@
+"""Declaring a latency: on a class, on an instance, and wrongly."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from foreman import ForemanError, InvalidLatency, Worker
+from foreman.latency import check_latency
+
+WRONG: list[Any] = [
+    0,
+    0.0,
+    -1,
+    -0.001,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    10**400,
+    True,
+    None,
+    "1",
+    b"1",
+    1j,
+    Decimal(1),
+]
+
+
+class Plain(Worker):
+    pass
+
+
+@pytest.mark.parametrize("value", WRONG, ids=lambda value: repr(value)[:12])
+def test_what_is_no_latency(value: Any) -> None:
+    with pytest.raises(InvalidLatency, match="positive, finite number of seconds") as caught:
+        check_latency(value)
+    assert caught.value.value is value
+    assert type(value).__name__ in str(caught.value)
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, ForemanError)
+    worker = Plain()
+    with pytest.raises(InvalidLatency):
+        worker.required_latency = value
+    assert worker.required_latency == 1.0, "the old one is kept"
+    with pytest.raises(InvalidLatency):
+        type("Wrong", (Worker,), {"required_latency": value})
+
+
+@pytest.mark.parametrize("value", [1, 0.001, 1e-300, 1e300, 2**1000])
+def test_what_is_one(value: float) -> None:
+    assert check_latency(value) == value
+    assert type(check_latency(value)) is float
+
+
+def test_the_default_is_inherited_and_an_instance_has_its_own() -> None:
+    class Strict(Worker):
+        required_latency = 0.25
+
+    class Heir(Strict):
+        pass
+
+    assert Worker.required_latency == 1.0
+    assert Strict.required_latency == Heir.required_latency == 0.25
+    worker = Heir()
+    assert worker.required_latency == 0.25
+    worker.required_latency = 2
+    assert worker.required_latency == 2.0
+    assert Heir.required_latency == Heir().required_latency == 0.25
