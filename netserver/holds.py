@@ -12,3 +12,4 @@ class Hold(IntFlag):
     HANDLER = 2  # its handler has enough to do
     WRITING = 4  # it does not read what we send
     MOVING = 8  # it is about to leave this node
+    TURN = 16  # it had its turn, and the others are due
