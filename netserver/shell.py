@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # pipelined small message, and a bound for a handler that sends without end.
 CORK_LIMIT = 64 * 1024
 
-# What uvloop reads at a time, bytes. Where a read was as long as that, there is more, and libuv would
+# What uvloop reads at a time, bytes. After a read as long as that there is more, and libuv would
 # read up to 32 times before it looks at another connection: with large messages 50 connections
 # then waited up to 600 ms for their turn. Stopping to read for a moment gives the others theirs.
 WHOLE_READ = 256_000
