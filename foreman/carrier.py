@@ -46,25 +46,37 @@ class Carrier:
         try:
             home.run_coroutine(self._leave(worker, seat, home))
         except NotRunning as error:
-            self._foreman.forget(worker, seat, error)
+            self._lose(worker, seat, error)
 
     def _go(self, target: Node, worker: Worker, seat: Seat, old: Node | None, left: float) -> None:
         try:
             target.run_coroutine(self._arrive(worker, seat, target, old, left))
         except NotRunning as error:
-            self._foreman.forget(worker, seat, error)
+            self._lose(worker, seat, error)
+
+    def _lose(self, worker: Worker, seat: Seat, error: NotRunning) -> None:
+        logger.warning("%r runs nowhere any more: %s", worker, error)
+        self._foreman.forget(worker, seat)
 
     async def _leave(self, worker: Worker, seat: Seat, here: Node) -> None:
-        """On the old node: let the worker let go of it, and send it on its way."""
+        """Where it is: unless it is to be here, let the worker let go and send it on its way."""
         foreman = self._foreman
-        if not seat.leaving and seat.node is not here:
+        # Asked anew each time, under the lock: the seat may change at any moment.
+        while not foreman.settled(worker, seat, here):
+            if seat.leaving:
+                here.run(worker, worker._deliver)  # what was handed over before it was removed
+                here.run(worker, worker.on_stop)
+                worker._home = None
+                here.run(worker, worker._left)
+                foreman.forget(worker, seat)
+                return
             left = here.clock()
             try:
                 if not worker.movable:
                     raise NotMovable("it cannot leave its node now")
-                await asyncio.wait_for(worker.detach(), self._patience)
+                await asyncio.wait_for(self._let_go(worker), self._patience)
             except (Exception, asyncio.CancelledError) as error:
-                reason = f"stayed: {error or type(error).__name__}"
+                reason = f"stayed: {str(error) or type(error).__name__}"
                 if not isinstance(error, (NotMovable, asyncio.TimeoutError)):
                     logger.warning("%r could not be detached", worker, exc_info=error)
                 if foreman.stay(worker, seat, here):
@@ -72,15 +84,14 @@ class Carrier:
                     return
                 # Removed meanwhile: it is still here, so let it go from here.
             else:
-                worker._home = None
                 self._go(seat.node, worker, seat, here, left)
                 return
-        if foreman.settled(worker, seat, here):
-            return
-        here.run(worker, worker.on_stop)
+
+    @staticmethod
+    async def _let_go(worker: Worker) -> None:
+        await worker.detach()
+        # In the same step: once it has let go, nothing of it may run here any more.
         worker._home = None
-        here.run(worker, worker._left)
-        foreman.forget(worker, seat, None)
 
     async def _arrive(
         self, worker: Worker, seat: Seat, here: Node, old: Node | None, left: float
@@ -91,10 +102,13 @@ class Carrier:
             await worker.attach(here)
         except (Exception, asyncio.CancelledError) as error:
             worker._fail(error)
+            if old is not None:
+                here.run(worker, worker.on_stop)
             here.run(worker, worker._left)
-            foreman.forget(worker, seat, error)
+            foreman.forget(worker, seat)
             return
         worker._home = here
+        here.adopt(worker)
         if old is None:
             here.run(worker, worker.on_start)
         here.run(worker, worker._arrived, here)
@@ -102,5 +116,4 @@ class Carrier:
         if old is not None:
             foreman.tell(Moved(worker, old, here, here.clock() - left, seat.reason))
             here.run(worker, worker._moved, old, here)
-        if not foreman.settled(worker, seat, here):
-            await self._leave(worker, seat, here)
+        await self._leave(worker, seat, here)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from time import perf_counter
 from types import TracebackType
+from typing import Any
 
 from attrs import evolve
 
@@ -20,6 +21,7 @@ from foreman.errors import Infeasible, NotRunning
 from foreman.events import Event, Placed, Refused, Retired, Spawned
 from foreman.experience import Experience
 from foreman.interpreter import has_lock, switch_interval
+from foreman.latency import check_latency
 from foreman.loops import new_loop
 from foreman.node import Node
 from foreman.policy import BestFit, Place, Policy, Refuse
@@ -130,21 +132,19 @@ class Foreman:
                 return
             self._running = False
             watcher, self._watcher = self._watcher, None
-            workers = [worker for node in self._nodes for worker in node.roster.members()]
+            nodes, self._nodes = self._nodes, ()
+            workers = [worker for node in nodes for worker in node.roster.members()]
+            self._experience = Experience()
         if watcher is not None:
             watcher.stop()
         ends = self._clock() + timeout
         wait([self.remove(worker) for worker in workers], timeout)
-        with self._lock:
-            nodes, self._nodes = self._nodes, ()
-            self._experience = Experience()
         for node in nodes:
             if node.stop(max(0.1, ends - self._clock())):
                 self.tell(Retired(node, "the Foreman stops"))
             else:
                 logger.error("%s did not end in time; it is busy with %r", node.name, node.holder)
-        if self._tunes:
-            switch_interval.wish(self, None)
+        self._settle_interpreter()
 
     def add(self, worker: Worker) -> Node:
         """Place a worker; returns its node at once, and `on_start` runs there soon.
@@ -154,8 +154,8 @@ class Foreman:
             NotRunning: The Foreman is not running.
             ValueError: The worker has a Foreman already.
         """
-        latency = worker.required_latency
         with self._lock:
+            latency = worker.required_latency
             if not self._running:
                 raise NotRunning("the Foreman is not running; call start() first")
             if worker._foreman is not None:
@@ -183,7 +183,7 @@ class Foreman:
         Returns:
             A future that is done when it has gone; at once when it had been removed already.
         """
-        gone: Future[None] = Future()
+        gone: Future[None] = _promise()
         with self._lock:
             seat = worker._seat
             if worker._foreman is not self or seat is None:
@@ -206,7 +206,7 @@ class Foreman:
         Raises:
             NotRunning: The worker, or the node, does not belong to this Foreman.
         """
-        arrived: Future[bool] = Future()
+        arrived: Future[bool] = _promise()
         with self._lock:
             seat = worker._seat
             if worker._foreman is not self or seat is None or seat.leaving:
@@ -217,7 +217,7 @@ class Foreman:
             if not begin and not seat.in_transit:
                 arrived.set_result(True)
                 return arrived
-            seat.arrivals.append(arrived)
+            seat.arrivals.append((node, arrived))
         if begin:
             self._carrier.fetch(worker, seat, worker._home)
         return arrived
@@ -227,10 +227,15 @@ class Foreman:
 
         Raises:
             Infeasible: It cannot be kept; the worker stays with what it had declared before.
+            InvalidLatency: It is no positive, finite number.
+            NotRunning: The worker belongs to another Foreman.
         """
+        seconds = check_latency(seconds)
         with self._lock:
             seat = worker._seat
-            if seat is None or seat.leaving:
+            if worker._foreman not in (None, self):
+                raise NotRunning(f"{worker!r} is not a worker of this Foreman")
+            if seat is None or seat.leaving or not self._running:
                 worker._required_latency = seconds
                 return
             demand = seat.demand
@@ -239,10 +244,12 @@ class Foreman:
             else:
                 demand = self._assume(worker, seconds)
             here = seat.node
-            here.roster.remove(worker, seat.demand)
             events: list[Event] = []
-            node, reason = self._find_node(demand, here, events)
-            here.roster.add(worker, seat.demand)
+            here.roster.remove(worker, seat.demand)
+            try:
+                node, reason = self._find_node(demand, here, events)
+            finally:
+                here.roster.add(worker, seat.demand)
             begin = False
             if node is not None:
                 worker._required_latency = seconds
@@ -341,7 +348,7 @@ class Foreman:
     def _spawn(self) -> Node:
         self._spawned += 1
         name = f"node-{self._spawned}"
-        node = Node(name, self._loop_factory(), self._clock, self._lock, self._learn)
+        node = Node(name, self._loop_factory(), self._clock, self._lock, self._learn, self._bury)
         node.start()
         self._nodes = (*self._nodes, node)
         return node
@@ -364,8 +371,8 @@ class Foreman:
                 return False
             seat.in_transit = False
             arrivals, seat.arrivals = seat.arrivals, []
-        for arrived in arrivals:
-            arrived.set_result(True)
+        for target, arrived in arrivals:
+            arrived.set_result(target is here)
         return True
 
     def stay(self, worker: Worker, seat: Seat, here: Node) -> bool:
@@ -376,16 +383,18 @@ class Foreman:
             self._reseat(worker, seat, here, seat.demand, "could not leave")
             seat.in_transit = False
             arrivals, seat.arrivals = seat.arrivals, []
-        for arrived in arrivals:
+        for _, arrived in arrivals:
             arrived.set_result(False)
         return True
 
-    def forget(self, worker: Worker, seat: Seat, error: BaseException | None) -> None:
-        """The worker is on no node any more and goes to none."""
+    def forget(self, worker: Worker, seat: Seat) -> None:
+        """The worker is on no node any more and goes to none. Does nothing twice."""
         with self._lock:
+            if worker._seat is not seat:
+                return
             seat.node.roster.remove(worker, seat.demand)
             worker._foreman = worker._seat = None
-        for arrived in seat.arrivals:
+        for _, arrived in seat.arrivals:
             arrived.set_result(False)
         for gone in seat.departures:
             gone.set_result(None)
@@ -401,6 +410,18 @@ class Foreman:
             self.on_event(event)
         except Exception:
             logger.exception("on_event raised for %r", event)
+
+    def _bury(self, node: Node) -> None:
+        """A node has ended: whoever is left on it is forgotten. On the node's thread."""
+        with self._lock:
+            left = [
+                (worker, worker._seat)
+                for worker in node.roster.members()
+                if worker._home is None or worker._home is node
+            ]
+        for worker, seat in left:
+            worker._home = None
+            self.forget(worker, seat)
 
     def _learn(self, node: Node, costs: list[tuple[Worker, float]]) -> None:
         """Measured costs take the place of assumed ones. On the node's thread."""
@@ -419,11 +440,20 @@ class Foreman:
                 self._experience.learn(kind, demands)
 
     def _settle_interpreter(self) -> None:
-        if self._tunes:
+        if not self._tunes:
+            return
+        with self._lock:  # so that the last to look is the last to wish
             strictest = min(
                 (n.roster.latencies[0] for n in self._nodes if n.roster.latencies), default=None
             )
             switch_interval.wish(self, strictest)
+
+
+def _promise() -> Future[Any]:
+    """A future that only its maker ends: were it cancelled, those waiting beside it would hang."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future
 
 
 def _kind(worker: Worker) -> str:

@@ -39,6 +39,8 @@ class Node:
         "_answered",
         "_classes",
         "_cpu_began",
+        "_ended",
+        "_ending",
         "_fold_began",
         "_guard",
         "_loads",
@@ -69,12 +71,15 @@ class Node:
         clock: Callable[[], float],
         guard: threading.Lock,
         report: Callable[[Node, list[tuple[Worker, float]]], None],
+        ended: Callable[[Node], None],
     ) -> None:
         self.name = name
         self.loop = loop
         self.clock = clock
         # What each worker has cost: called on this thread with (worker, load) pairs.
         self._report = report
+        # Called on this thread when its loop has closed: nothing runs here any more.
+        self._ended = ended
         # The Foreman's lock, and what it guards.
         self._guard = guard
         self.roster = Roster()
@@ -92,6 +97,7 @@ class Node:
         self._classes: dict[float, WaitMeter] = {}
         self._scans = ScanPass(self)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._ending = False
         # Written by the watcher when it sends a stamp, cleared by this thread when it answers.
         self._stamped: float | None = None
         # Guarded by the mail lock.
@@ -166,7 +172,7 @@ class Node:
 
     def stop(self, timeout: float) -> bool:
         """End the thread; False when it has not ended within ``timeout`` seconds."""
-        self.post(self.loop.stop)
+        self.post(self._end)
         if self.here:
             return False
         self._thread.join(timeout)
@@ -218,10 +224,15 @@ class Node:
         self.enter(worker)
         try:
             function(*args)
-        except Exception as error:
+        except BaseException as error:
+            # CancelledError and SystemExit too: no worker may end what it shares with others.
             worker._fail(error)
         finally:
             self.leave(worker)
+
+    def adopt(self, worker: Worker) -> None:
+        """The worker runs here from now on: what it costs is added up here."""
+        self._ran.append(worker)
 
     def create_task(self, worker: Worker, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a worker's coroutine; each of its steps is metered as a hold of the worker."""
@@ -273,19 +284,34 @@ class Node:
         before, self._loads = self._loads, {}
         report: list[tuple[Worker, float]] = []
         for worker in {*ran, *before}:
+            if worker._home is not self:
+                continue  # its meter is written elsewhere now
             load = min(1.0, worker.holds.fold() / period)
             # Up at once, down slowly: a pause is no reason to give the room away.
             load = max(load, (load + before.get(worker, 0.0)) / 2)
             report.append((worker, load if load > AT_REST else 0.0))
-            if load > AT_REST and worker._home is self:
+            if load > AT_REST:
                 self._loads[worker] = load
+        # Latencies nobody here declares any more; were they kept, they would gather for ever.
+        for latency in self._classes.keys() - set(self.roster.latencies):
+            del self._classes[latency]
         self._report(self, report)
+
+    def _end(self) -> None:
+        self._ending = True
+        # After what is ready now: a coroutine cancelled before its first step would never run.
+        self.loop.call_soon(self.loop.stop)
 
     def _run(self) -> None:
         self.thread_id = threading.get_ident()
         asyncio.set_event_loop(self.loop)
         try:
-            self.loop.run_forever()
+            while not self._ending:
+                try:
+                    self.loop.run_forever()
+                except (SystemExit, KeyboardInterrupt) as error:
+                    # A loop lets these two through, wherever in it they were raised.
+                    logger.error("%s goes on after what was to end it", self.name, exc_info=error)
         finally:
             try:
                 for task in asyncio.all_tasks(self.loop):
@@ -296,6 +322,7 @@ class Node:
             finally:
                 asyncio.set_event_loop(None)
                 self.loop.close()
+                self._ended(self)
 
 
 class _Metered(Coroutine[Any, Any, T]):

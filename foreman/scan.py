@@ -36,6 +36,12 @@ class ScanWorker(Worker):
     def _arrived(self, node: Node) -> None:
         node.scans.add(self)
 
+    def _declare(self, seconds: float) -> None:
+        super()._declare(seconds)
+        home = self._home
+        if home is not None:
+            home.post(home.scans.rearm)
+
     def _waits(self) -> WaitStatistics:
         return self._scan_waits.statistics()
 
@@ -54,11 +60,18 @@ class ScanPass:
         self._node = node
         self._workers: dict[ScanWorker, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._began = 0.0
 
     def add(self, worker: ScanWorker) -> None:
         self._workers[worker] = None
         worker._scan_began = None
         self._arm(0.0)
+
+    def rearm(self) -> None:
+        """Time the next pass by what is declared now."""
+        if self._workers:
+            every = self.EVERY * min(worker.required_latency for worker in self._workers)
+            self._arm(max(0.0, self._began + every - self._node.clock()))
 
     def _arm(self, delay: float) -> None:
         if self._timer is not None:
@@ -68,7 +81,7 @@ class ScanPass:
     def _pass(self) -> None:
         self._timer = None
         node = self._node
-        began = node.clock()
+        self._began = node.clock()
         for worker in tuple(self._workers):
             if worker._home is not node:
                 del self._workers[worker]
@@ -78,6 +91,4 @@ class ScanPass:
                 worker._scan_waits.add(now - worker._scan_began, worker.required_latency)
             worker._scan_began = now
             node.run(worker, worker.scan)
-        if self._workers:
-            every = self.EVERY * min(worker.required_latency for worker in self._workers)
-            self._arm(max(0.0, every - (node.clock() - began)))
+        self.rearm()

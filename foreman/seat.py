@@ -21,7 +21,7 @@ class Seat:
         demand: What it counts there.
         in_transit: Whether somebody is carrying it already.
         leaving: Whether it was removed and only has to be let go.
-        arrivals: Futures of those who wait for the move under way.
+        arrivals: Futures of those who wait for a move, each with the node it was asked to go to.
         departures: Futures of those who wait for its removal.
         reason: Why it goes where it goes.
     """
@@ -34,5 +34,5 @@ class Seat:
         self.reason = reason
         self.in_transit = True
         self.leaving = False
-        self.arrivals: list[Future[bool]] = []
+        self.arrivals: list[tuple[Node, Future[bool]]] = []
         self.departures: list[Future[None]] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,8 @@ from foreman.events import Missed, Stuck
 if TYPE_CHECKING:
     from foreman.foreman import Foreman
     from foreman.node import Node
+
+logger = logging.getLogger(__name__)
 
 # Between looks, seconds: half the strictest latency, within these.
 SHORTEST_LOOK = 0.005
@@ -45,24 +49,23 @@ class Watcher:
         while not self._end.wait(look):
             look = LONGEST_LOOK
             for node in self._foreman.nodes:
-                look = min(look, self._watch(node))
+                try:
+                    look = min(look, self._watch(node))
+                except Exception:  # such as a worker's __repr__: the watch must go on
+                    logger.exception("watching %s failed", node.name)
 
     def _watch(self, node: Node) -> float:
         """Look at one node; returns when to look again, in seconds."""
-        latencies = node.roster.latencies
-        if not latencies:
-            return LONGEST_LOOK
-        promised = latencies[0]
+        promised = min(node.roster.latencies, default=math.inf)  # to nobody, nothing is promised
         now = node.clock()
         waiting = node.waiting(now)
         if waiting > promised:
             self._report(node, waiting, promised, now)
-        else:
-            node.stuck = False
-            if not waiting:
-                if not node.is_active():
-                    return LONGEST_LOOK
-                node.stamp(now)
+        elif not waiting:
+            node.stuck = False  # only now: it came round
+            if not node.is_active():
+                return LONGEST_LOOK
+            node.stamp(now)
         return max(SHORTEST_LOOK, promised / 2)
 
     def _report(self, node: Node, waiting: float, promised: float, now: float) -> None:

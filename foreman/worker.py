@@ -180,7 +180,7 @@ class Worker:
         for function, args in self._mailbox.take():
             try:
                 function(*args)
-            except Exception as error:
+            except BaseException as error:  # as in Node.run
                 self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
@@ -189,5 +189,5 @@ class Worker:
         logger.error("%r raised", self, exc_info=error)
         try:
             self.on_error(error)
-        except Exception:
+        except BaseException:
             logger.exception("%r raised in on_error", self)
