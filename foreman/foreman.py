@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 # An idle node costs a thread and no time, so the cap is there against runaways, not to save.
 DEFAULT_MAX_NODES = max(8, 2 * (os.cpu_count() or 1))
 
+# How often a worker must have run before its longest hold so far is taken for its longest.
+BELIEVED_AFTER = 16
+
 
 class Foreman:
     """Places workers on nodes so that every declared latency can be kept.
@@ -424,18 +427,26 @@ class Foreman:
             self.forget(worker, seat)
 
     def _learn(self, node: Node, costs: list[tuple[Worker, float]]) -> None:
-        """Measured costs take the place of assumed ones. On the node's thread."""
+        """Measured costs take the place of assumed ones. On the node's thread.
+
+        The room reserved for a worker is given back at once. That its holds are short is believed
+        only when it has run a few times: until then it may not have met its real work yet.
+        """
         shown: dict[str, list[Demand]] = {}
         with self._lock:
             for worker, load in costs:
                 seat = worker._seat
                 if seat is None or worker._foreman is not self:
                     continue
-                demand = evolve(seat.demand, hold=worker.holds.peak, load=load, measured=True)
+                hold = worker.holds.peak
+                if worker.holds.total_runs >= BELIEVED_AFTER:
+                    demand = evolve(seat.demand, hold=hold, load=load, measured=True)
+                    shown.setdefault(demand.kind, []).append(demand)
+                else:
+                    demand = evolve(seat.demand, hold=max(hold, seat.demand.hold), load=load)
                 seat.node.roster.remove(worker, seat.demand)
                 seat.node.roster.add(worker, demand)
                 seat.demand = demand
-                shown.setdefault(demand.kind, []).append(demand)
             for kind, demands in shown.items():
                 self._experience.learn(kind, demands)
 

@@ -7,6 +7,7 @@ scan. On one loop the slow ones would make the quick ones miss; the Foreman keep
 from __future__ import annotations
 
 import argparse
+import threading
 import time
 
 from foreman import Foreman, ScanWorker
@@ -43,9 +44,16 @@ def tell(event: Event) -> None:
     print(f"  {type(event).__name__.lower():8} {event.reason}")
 
 
+def duration(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < threading.TIMEOUT_MAX:
+        raise ValueError
+    return seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scan_example", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long to run (default 3)")
+    parser.add_argument("--seconds", type=duration, default=3.0, help="how long to run (default 3)")
     seconds = parser.parse_args().seconds
 
     sensors: list[Sensor] = [QuickSensor(f"quick-{i}", 0.020, 0.0001) for i in range(6)]

@@ -1,0 +1,166 @@
+"""A node that is stuck: seen from outside, spared, and taken back when it comes round."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from foreman import Foreman, Infeasible
+from foreman.events import Missed, Stuck
+from foreman.watcher import LONGEST_LOOK, SHORTEST_LOOK, Watcher
+from tests.foreman.conftest import PATIENCE, Block, Heard, MakeForeman, Probe, until
+
+
+def test_a_stuck_node_names_its_holder_is_spared_and_recovers(
+    make_foreman: MakeForeman, heard: Heard
+) -> None:
+    foreman = make_foreman(on_event=heard, max_nodes=1)
+    blocker, neighbour = Block(0.01), Probe(0.01)
+    node = foreman.add(blocker)
+    foreman.add(neighbour)
+    blocker.hold()
+    stuck = heard.wait_for(Stuck)[0]
+    assert (stuck.node, stuck.holder) == (node, blocker)
+    assert stuck.wait > 0.01
+    assert repr(blocker) in stuck.reason
+    missed = heard.wait_for(Missed)[0]
+    assert (missed.node, missed.required_latency) == (node, 0.01)
+    assert missed.wait > 0.01
+    (statistics,) = foreman.statistics().nodes
+    assert statistics.stuck
+    assert statistics.scan_latency.last > 0.01
+    with pytest.raises(Infeasible, match="node-1 is stuck"):
+        foreman.add(Probe())
+    blocker.released.set()
+    until(lambda: not node.stuck)
+    late = Probe(0.01)
+    assert foreman.add(late) is node
+    assert late.started.wait(PATIENCE)
+    assert len(heard.all(Stuck)) == 1
+    assert neighbour.statistics().waits.misses >= 1
+
+
+def test_a_new_worker_gets_a_node_of_its_own_beside_a_stuck_one(
+    foreman: Foreman, heard: Heard
+) -> None:
+    blocker = Block(0.01)
+    stuck = foreman.add(blocker)
+    blocker.hold()
+    heard.wait_for(Stuck)
+    late = Probe(0.01)
+    assert foreman.add(late) is not stuck
+    assert late.started.wait(PATIENCE)
+    blocker.released.set()
+
+
+def test_a_node_that_is_left_while_stuck_is_taken_back(
+    make_foreman: MakeForeman, heard: Heard
+) -> None:
+    """Stuck it stays until it has come round, and no longer, even when nobody is there."""
+    foreman = make_foreman(on_event=heard, max_nodes=2)
+    blocker = Block(0.01)
+    node = foreman.add(blocker)
+    away = foreman.spawn()
+    blocker.hold()
+    heard.wait_for(Stuck)
+    moved = foreman.move(blocker, away)
+    assert node.workers == ()
+    watcher = Watcher(foreman)
+    assert watcher._watch(node) >= LONGEST_LOOK
+    assert node.stuck
+    blocker.released.set()
+    assert moved.result(PATIENCE)
+    until(lambda: not node.stuck)
+
+
+def test_one_that_goes_on_and_on_is_reported_again(make_foreman: MakeForeman) -> None:
+    now = 0.0
+    heard = Heard()
+    foreman = make_foreman(on_event=heard, clock=lambda: now)
+    blocker = Block(1.0)
+    node = foreman.add(blocker)
+    blocker.hold()
+    until(lambda: node._stamped is not None)
+    now = 2.0
+    heard.wait_for(Missed, 1)
+    now = 3.5
+    heard.wait_for(Missed, 2)
+    assert len(heard.all(Stuck)) == 1
+    blocker.released.set()
+
+
+def test_an_idle_node_is_left_alone(make_foreman: MakeForeman) -> None:
+    now = 0.0
+    foreman = make_foreman(clock=lambda: now)
+    worker = Probe(0.001)
+    node = foreman.add(worker)
+    assert worker.started.wait(PATIENCE)
+
+    def folded() -> bool:
+        nonlocal now
+        now += 1.0
+        return worker.holds.runs == 0 and not node._ran and not node._loads
+
+    until(folded)
+    watcher = Watcher(foreman)
+    until(lambda: watcher._watch(node) == LONGEST_LOOK)
+    assert node.waiting(now) == 0.0
+    worker.call_soon(worker.note, "work")
+    until(lambda: worker.holds.runs)
+    assert watcher._watch(node) == SHORTEST_LOOK
+
+
+def test_a_holder_that_cannot_even_be_named(
+    make_foreman: MakeForeman, heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Nameless(Block):
+        def __repr__(self) -> str:
+            raise RuntimeError("no name")
+
+    foreman = make_foreman(on_event=heard)
+    nameless = Nameless(0.01)
+    node = foreman.add(nameless)
+    nameless.hold()
+    until(lambda: "watching node-1 failed" in caplog.text)
+    nameless.released.set()
+    until(lambda: not node.stuck)
+    blocker = Block(0.01)
+    foreman.add(blocker)
+    blocker.hold()
+    heard.wait_for(Missed)
+    blocker.released.set()
+
+
+def test_a_node_that_is_busy_with_nobodys_code(foreman: Foreman, heard: Heard) -> None:
+    worker = Probe(0.01)
+    node = foreman.add(worker)
+    assert worker.started.wait(PATIENCE)
+    released = threading.Event()
+    until(lambda: not node.waiting(node.clock()))
+    node.post(released.wait, PATIENCE)
+    node.stamp(node.clock())
+    (stuck,) = heard.wait_for(Stuck)
+    assert stuck.holder is None
+    assert "it is in" not in stuck.reason
+    released.set()
+
+
+def test_a_listener_on_the_watchers_thread_may_stop_the_foreman(
+    make_foreman: MakeForeman,
+) -> None:
+    stopped = threading.Event()
+    blocker = Block(0.01)
+
+    def listen(event: object) -> None:
+        if isinstance(event, Stuck):
+            blocker.released.set()
+            foreman.stop()
+            stopped.set()
+
+    foreman = make_foreman(on_event=listen)
+    foreman.add(blocker)
+    blocker.hold()
+    assert stopped.wait(PATIENCE)
+    assert foreman.nodes == ()
+    until(lambda: not [t for t in threading.enumerate() if t.name == "foreman-watcher"])
