@@ -426,6 +426,18 @@ def test_a_node_that_ended_takes_nobody(
     foreman.remove(late).result(PATIENCE)
 
 
+def test_a_carry_that_finds_its_node_ended_lets_the_worker_go_once(
+    foreman: Foreman, settled: Reluctant
+) -> None:
+    seat, dead = settled._seat, foreman.spawn()
+    assert seat is not None
+    assert dead.stop(PATIENCE)
+    for _ in range(2):
+        foreman._carrier.fetch(settled, seat, dead)
+    assert settled.node is None
+    assert foreman.statistics().workers == 0
+
+
 def test_moved_off_a_node_that_ended(make_foreman: MakeForeman) -> None:
     foreman = make_foreman()
     blocker = Block()

@@ -12,6 +12,7 @@ import pytest
 
 from foreman import BestFit, Demand, Foreman, Infeasible, Node, NotRunning, Worker
 from foreman.events import Event, Moved, Placed, Refused, Retired, Spawned
+from foreman.foreman import BELIEVED_AFTER
 from tests.foreman.conftest import (
     PATIENCE,
     Block,
@@ -120,6 +121,11 @@ def test_a_class_is_remembered_and_a_worker_that_left_is_not_counted(foreman: Fo
     node = foreman.add(now_gone)
     foreman.add(stays)
     foreman.remove(now_gone).result(PATIENCE)
+    stays.holds.total_runs = BELIEVED_AFTER
+    foreman._learn(node, [(now_gone, 0.5), (stays, 0.125)])
+    (group,) = node.roster.groups()
+    assert (group.load, group.hold, group.measured) == (0.125, 0.25, False), "not believed yet"
+    stays.holds.total_runs = BELIEVED_AFTER
     foreman._learn(node, [(now_gone, 0.5), (stays, 0.25)])
     (group,) = node.roster.groups()
     assert (group.count, group.load, group.measured) == (1, 0.25, True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from foreman import Worker
+from foreman import mailbox as mailbox_module
 from foreman.mailbox import Mailbox, mailbox_of
 
 
@@ -39,6 +41,22 @@ def test_the_limit_is_kept(limit: int, steps: list[int | None]) -> None:
             assert mailbox.put(call(size), size, limit) is (not inside)
             inside.append(size)
     assert list(mailbox.take()) == [call(one) for one in inside]
+
+
+def test_one_that_comes_second_takes_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, first = Worker(), Mailbox()
+
+    class Quicker:
+        """The lock, when another thread was quicker to take it."""
+
+        def __enter__(self) -> None:
+            worker._mailbox = first
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+    monkeypatch.setattr(mailbox_module, "_creation", Quicker())
+    assert mailbox_of(worker) is first
 
 
 def test_threads_that_meet_get_the_same_mailbox() -> None:
