@@ -1,0 +1,115 @@
+"""``python -m chat_example serve`` and ``python -m chat_example join``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import logging
+import sys
+
+from chat_example.plain import run_plain
+from chat_example.rules import LOBBY, ChatError, check_nick, check_room
+from chat_example.server import ChatConnection, ChatServer
+from netclient import ConnectFailed, UrlError
+from netserver import ListenError
+
+PAGE_PORT = 8765
+TCP_PORT = 5500
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one of the commands; the exit status is 0, or 1 with a message on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _serve(options) if options.command == "serve" else _join(options)
+    except ListenError as error:
+        return _fail(f"{error}. Is a server running already? --port and --tcp-port choose others")
+    except ConnectFailed as error:
+        return _fail(f"{error}. Is the server running? python -m chat_example serve starts one")
+    except (ChatError, UrlError) as error:
+        return _fail(str(error))
+
+
+def _serve(options: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    server = ChatServer()
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    page = server.listen(f"ws://{host}:{options.port}", ChatConnection)
+    tcp = server.listen(f"tcp://{host}:{options.tcp_port}", ChatConnection)
+    print(f"The chat is open. In a browser:  http://{host}:{page.port}/")
+    print(f"In a terminal:  python -m chat_example join tcp://{host}:{tcp.port}")
+    print("Ctrl-C ends it.", flush=True)
+    server.run()
+    return 0
+
+
+def _join(options: argparse.Namespace) -> int:
+    nick, room = check_nick(options.nick), check_room(options.room)
+    run = run_plain
+    if not options.plain and sys.stdin.isatty() and sys.stdout.isatty():
+        try:
+            from chat_example.screen import run_screen as run
+        except ModuleNotFoundError as error:
+            if error.name != "prompt_toolkit":
+                raise
+            return _fail(
+                "the terminal client needs prompt_toolkit: pip install 'foreman-server[chat]'; "
+                "or chat in plain lines with --plain"
+            )
+    try:
+        return asyncio.run(run(options.url, nick, room))
+    except KeyboardInterrupt:
+        return 0
+
+
+def _fail(text: str) -> int:
+    print(text, file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m chat_example",
+        description="A chat for the browser and the terminal.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve | join")
+    serve = commands.add_parser(
+        "serve",
+        help="run the server",
+        description="Run the server: a page for browsers, and TCP for the terminal client.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    serve.add_argument("--port", type=_port, default=PAGE_PORT, help="of the page, 0 for any")
+    serve.add_argument("--tcp-port", type=_port, default=TCP_PORT, help="of TCP, 0 for any")
+    join = commands.add_parser(
+        "join",
+        help="chat in the terminal",
+        description="Chat in the terminal, or in plain lines where that is a file or a pipe.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    join.add_argument("url", nargs="?", default=f"tcp://127.0.0.1:{TCP_PORT}", help="tcp or ws")
+    join.add_argument("--nick", default=_login(), help="your nickname")
+    join.add_argument("--room", default=LOBBY, help="the room to begin in")
+    join.add_argument("--plain", action="store_true", help="plain lines, in a terminal too")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # nobody, as in some containers
+        return "guest"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
