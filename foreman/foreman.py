@@ -138,8 +138,8 @@ class Foreman:
             nodes, self._nodes = self._nodes, ()
             workers = [worker for node in nodes for worker in node.roster.members()]
             self._experience = Experience()
-        if watcher is not None:
-            watcher.stop()
+        assert watcher is not None  # made by start
+        watcher.stop()
         ends = self._clock() + timeout
         wait([self.remove(worker) for worker in workers], timeout)
         for node in nodes:

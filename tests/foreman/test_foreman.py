@@ -121,7 +121,6 @@ def test_a_class_is_remembered_and_a_worker_that_left_is_not_counted(foreman: Fo
     node = foreman.add(now_gone)
     foreman.add(stays)
     foreman.remove(now_gone).result(PATIENCE)
-    stays.holds.total_runs = BELIEVED_AFTER
     foreman._learn(node, [(now_gone, 0.5), (stays, 0.125)])
     (group,) = node.roster.groups()
     assert (group.load, group.hold, group.measured) == (0.125, 0.25, False), "not believed yet"
