@@ -174,10 +174,12 @@ class Foreman:
         if node is None:
             self.tell(Refused(worker, latency, reason))
             raise Infeasible(latency, reason)
-        for event in events:
-            self.tell(event)
-        self.tell(Placed(worker, node, reason))
-        self._carrier.fetch(worker, seat, None)
+        try:
+            for event in events:
+                self.tell(event)
+            self.tell(Placed(worker, node, reason))
+        finally:  # an interrupted listener must not leave it on the way for ever
+            self._carrier.fetch(worker, seat, None)
         return node
 
     def remove(self, worker: Worker) -> Future[None]:

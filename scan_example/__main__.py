@@ -60,9 +60,9 @@ def main() -> None:
     sensors += [SlowSensor(f"slow-{i}", 1.0, 0.150) for i in range(2)]
     print("What the Foreman decides:")
     with Foreman(on_event=tell) as foreman:
-        for sensor in sensors:
-            foreman.add(sensor)
         try:
+            for sensor in sensors:
+                foreman.add(sensor)
             time.sleep(seconds)
         except KeyboardInterrupt:
             print("\ninterrupted")

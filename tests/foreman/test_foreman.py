@@ -298,6 +298,19 @@ def test_a_listener_that_raises_is_logged(
     assert worker.log == ["start", "stop"]
 
 
+def test_an_interrupt_while_it_tells_leaves_nobody_on_the_way(make_foreman: MakeForeman) -> None:
+    def listen(event: Event) -> None:
+        if isinstance(event, Placed):
+            raise KeyboardInterrupt
+
+    foreman = make_foreman(on_event=listen)
+    worker = Probe()
+    with pytest.raises(KeyboardInterrupt):
+        foreman.add(worker)
+    assert worker.started.wait(PATIENCE)
+    foreman.remove(worker).result(PATIENCE)
+
+
 def test_a_listener_may_act(make_foreman: MakeForeman) -> None:
     """What it does causes further events; no lock is held meanwhile."""
     followers: list[Probe] = []
