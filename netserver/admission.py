@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from netserver.errors import Reject
 from netserver.events import Refused
 from netserver.holds import Hold
-from netwire import Request, Response, State
+from netwire import Message, Request, Response, State
 
 if TYPE_CHECKING:
     from netserver.shell import Shell
@@ -26,13 +26,16 @@ class Admission:
 
     Attributes:
         pending: Whether the peer waits for an answer of ours.
+        early: Messages of a peer that did not wait for it, where there is no handshake to make it
+            wait; one read's at most.
     """
 
-    __slots__ = ("_shell", "pending")
+    __slots__ = ("_shell", "early", "pending")
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self.pending = False
+        self.early: list[Message] = []
 
     def ask(self, request: Request) -> None:
         """Ask `on_connect`; nothing more is read until it has answered."""
@@ -85,5 +88,5 @@ class Admission:
         self._respond(Response(refusal.status, refusal.reason, headers=refusal.headers))
 
     def _respond(self, response: Response | None) -> None:
-        self.pending = False
         self._shell.respond(UPGRADE_REQUIRED if response is None else response)
+        self.pending = False  # only now: an answer that cannot be sent is a failure to answer

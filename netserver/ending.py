@@ -23,13 +23,13 @@ class Ending:
         failed: Whether a callback raised or the peer broke a rule: no message is handed out then.
     """
 
-    __slots__ = ("_draining", "_gone", "_shell", "_timer", "failed")
+    __slots__ = ("_draining", "_over", "_shell", "_timer", "failed")
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._timer: asyncio.TimerHandle | None = None
         self._draining = False
-        self._gone = False
+        self._over = False
         self.failed = False
 
     # ---------------------------------------------------------------- deadlines
@@ -89,8 +89,11 @@ class Ending:
     def cut(self, code: int, reason: str) -> None:
         """End at once, whatever is still to be written."""
         self.note(code, reason)
-        if self._shell.transport is not None:
-            self._shell.transport.abort()
+        shell = self._shell
+        if shell.admission is not None:
+            shell.serial.cancel()  # its answer is not needed any more
+        if shell.transport is not None:
+            shell.transport.abort()
 
     def fail(self, error: BaseException) -> None:
         """Something raised, or the peer broke a rule: tell, then close with 1011 if still open."""
@@ -105,7 +108,7 @@ class Ending:
             return
         self.failed = True
         connection.server.tell(connection, Failed(error))
-        shell.serial.clear()
+        shell.serial.forget_messages()
         shell.serial.call(connection.on_error, error)
         if shell.admission is not None and shell.admission.pending:
             shell.respond(Response(500, "internal error"))
@@ -134,6 +137,10 @@ class Ending:
 
     def lost(self) -> None:
         """The transport is gone, or never came: the last callbacks, then the worker goes too."""
+        if self._over:
+            return
+        self._over = True
+        self.relax()
         shell = self._shell
         for event in shell.wire.receive_eof():
             if isinstance(event, events.Failed):
@@ -143,18 +150,13 @@ class Ending:
         self.note(1006, "the connection was lost")
         self._leave_groups()
         shell.inbox.end()
-        shell.serial.call(self._say_goodbye)
+        if shell.was_open:
+            shell.serial.call_last(self._say_goodbye)
+        shell.serial.call_last(self._go)
 
     def _say_goodbye(self) -> object:
-        if self._gone:
-            return None
-        self._gone = True
-        shell = self._shell
-        connection = shell.connection
+        connection = self._shell.connection
         assert connection.close_code is not None
-        shell.serial.call(self._go)
-        if not shell.was_open:
-            return None
         return connection.on_close(connection.close_code, connection.close_reason)
 
     def _go(self) -> None:

@@ -36,6 +36,11 @@ class Inbox:
     def put(self, message: Message) -> None:
         """Keep a message until its handler is ready; stop reading when much has gathered."""
         shell = self._shell
+        if shell.ending.failed:
+            return
+        if shell.admission is not None:
+            shell.admission.early.append(message)
+            return
         if self._pull is not None:
             self._pull.put(message)
             waiting = self._pull.size

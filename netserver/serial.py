@@ -26,31 +26,41 @@ class Serial:
         size: The bytes of the messages that wait.
     """
 
-    __slots__ = ("_idle", "_shell", "_task", "_waiting", "busy", "size")
+    __slots__ = ("_idle", "_last", "_shell", "_task", "_waiting", "busy", "size")
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...], int]] | None = None
+        # Each with the size of its message; None for a callback that brings none.
+        self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...], int | None]] | None = None
+        self._last: deque[Callable[[], Any]] | None = None
         self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
         self.busy = False
         self.size = 0
 
-    def call(self, function: Callable[..., Any], *args: Any, size: int = 0) -> None:
-        """Run a callback now, or after those that are before it."""
+    def call(self, function: Callable[..., Any], *args: Any, size: int | None = None) -> None:
+        """Run a callback now, or after those that are before it.
+
+        Args:
+            function, args: The callback.
+            size: The bytes of the message it hands out; None when it hands out none.
+        """
         if self.busy:
             if self._waiting is None:
                 self._waiting = deque()
             self._waiting.append((function, args, size))
-            self.size += size
-            return
-        try:
-            result = function(*args)
-        except Exception as error:
-            self._shell.ending.fail(error)
+            self.size += size or 0
         else:
-            if result is not None:
-                self.follow(result)
+            self.follow(self._begin(function, args))
+
+    def call_last(self, function: Callable[[], Any]) -> None:
+        """Run a callback now, or when none of the others waits any more."""
+        if self.busy:
+            if self._last is None:
+                self._last = deque()
+            self._last.append(function)
+        else:
+            self.follow(self._begin(function, ()))
 
     def follow(self, result: object) -> None:
         """A callback returned something: if it can be awaited, later ones wait for its end."""
@@ -59,15 +69,15 @@ class Serial:
             self.busy = True
             self._task = shell.node.create_task(shell.connection, self._run(result))
 
-    def clear(self) -> None:
-        """Forget the callbacks that wait; the one under way goes on."""
+    def forget_messages(self) -> None:
+        """Hand out none of the messages that wait; the callback under way goes on."""
         if self._waiting is not None:
-            self._waiting.clear()
+            self._waiting = deque(entry for entry in self._waiting if entry[2] is None)
         self.size = 0
 
     def cancel(self) -> None:
-        """Forget the callbacks that wait and cancel the one under way."""
-        self.clear()
+        """Forget the messages that wait and cancel the callback under way."""
+        self.forget_messages()
         if self._task is not None:
             self._task.cancel()
 
@@ -78,29 +88,44 @@ class Serial:
                 self._idle = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._idle)
 
-    async def _run(self, awaitable: Awaitable[object]) -> None:
+    async def _run(self, awaitable: Awaitable[object] | None) -> None:
         try:
-            await self._guarded(awaitable)
-            while self._waiting:
-                function, args, size = self._waiting.popleft()
-                self.size -= size
-                try:
-                    result = function(*args)
-                except Exception as error:
-                    self._shell.ending.fail(error)
+            while True:
+                if awaitable is not None:
+                    await self._guarded(awaitable)
+                if self._waiting:
+                    function, args, size = self._waiting.popleft()
+                    self.size -= size or 0
+                    awaitable = self._begin(function, args)
+                elif self._last:
+                    awaitable = self._begin(self._last.popleft(), ())
                 else:
-                    if isawaitable(result):
-                        await self._guarded(result)
+                    return
         finally:
-            self._task = self._waiting = None
+            self._task = self._waiting = self._last = None
             self.busy = False
             self.size = 0
             if self._idle is not None:
                 self._idle.set_result(None)
                 self._idle = None
 
+    def _begin(
+        self, function: Callable[..., Any], args: tuple[Any, ...]
+    ) -> Awaitable[object] | None:
+        """Run a callback; returns what is left of it to be awaited."""
+        try:
+            result = function(*args)
+        except BaseException as error:  # as in Node.run
+            self._shell.ending.fail(error)
+            return None
+        return result if isawaitable(result) else None
+
     async def _guarded(self, awaitable: Awaitable[object]) -> None:
         try:
             await awaitable
-        except Exception as error:
-            self._shell.ending.fail(error)
+        except BaseException as error:
+            task = self._task
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                task.uncancel()  # so that those that wait, the last ones above all, have their turn
+            else:
+                self._shell.ending.fail(error)

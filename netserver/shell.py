@@ -344,6 +344,7 @@ class Shell(asyncio.Protocol):
         if self.transport is None or self.wire.state is not _OPEN:
             return  # lost while on_connect was thinking
         self.ending.relax()
+        early = [] if self.admission is None else self.admission.early
         self.admission = None
         self.was_open = True
         connection = self.connection
@@ -352,12 +353,15 @@ class Shell(asyncio.Protocol):
         if connection.pulls:
             self.inbox.pull()
         self.release(Hold.ADMISSION)
-        self._take(self.wire.receive(b""))
+        self._take([*early, *self.wire.receive(b"")])
 
     def respond(self, response: Response) -> None:
         """Answer over HTTP instead of opening, and close."""
+        if self.wire.state is State.CLOSED:
+            return  # answered already, or lost while on_connect was thinking
+        answer = self.wire.respond(response)
         self.ending.note(1006, f"answered with HTTP {response.status}")
-        self.ending.finish(self.wire.respond(response))
+        self.ending.finish(answer)
 
     def left(self) -> None:
         """The worker was removed from its node, or never got to it."""
@@ -371,8 +375,9 @@ class Shell(asyncio.Protocol):
 
     def hold(self, reason: Hold) -> None:
         """Stop reading for a reason; reading goes on when no reason is left."""
-        if not self._holds and self.transport is not None:
-            self.transport.pause_reading()
+        transport = self.transport
+        if not self._holds and transport is not None and not transport.is_closing():
+            transport.pause_reading()
         self._holds |= reason
 
     def release(self, reason: Hold) -> None:
