@@ -6,7 +6,9 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -217,8 +219,11 @@ class Client:
     # From other threads to it.
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        future = self._submit(coroutine)
+        # Made before anything is handed over: wherever Ctrl-C strikes, there is something to
+        # cancel, and nothing left behind that would take the next message.
+        future: Future[T] = Future()
         try:
+            self._submit(coroutine, future)
             return future.result()
         except CancelledError:
             raise self._ended_error() from None
@@ -226,14 +231,33 @@ class Client:
             future.cancel()
             raise
 
-    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    def _submit(self, coroutine: Coroutine[Any, Any, T], future: Future[T]) -> None:
         with self._lock:
             if self._loop is not None and not self._ended:
-                return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+                self._loop.call_soon_threadsafe(self._begin, self._loop, coroutine, future)
+                return
         coroutine.close()
         if self._ended:
             raise self._ended_error()
         raise NotConnected(self.url, "call connect() first")
+
+    @staticmethod
+    def _begin(
+        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], future: Future[T]
+    ) -> None:
+        """On the loop's thread: run the coroutine for whoever waits for the future."""
+        if future.cancelled():
+            coroutine.close()
+            return
+        task = loop.create_task(coroutine)
+
+        def cancel(future: Future[T]) -> None:
+            if future.cancelled():
+                with suppress(RuntimeError):  # the loop has ended, and the task with it
+                    loop.call_soon_threadsafe(task.cancel)
+
+        task.add_done_callback(partial(_settle, future))
+        future.add_done_callback(cancel)
 
     def _ended_error(self) -> _Ended:
         return _Ended(self.url, self.close_code or 1000, self.close_reason)
@@ -256,3 +280,15 @@ class Client:
 
     def _on_callback_thread(self) -> None:
         self._callback_thread = threading.current_thread()
+
+
+def _settle(future: Future[T], task: asyncio.Task[T]) -> None:
+    """Tell whoever waits how the task ended."""
+    error = None if task.cancelled() else task.exception()
+    with suppress(InvalidStateError):  # nobody waits any more
+        if task.cancelled():
+            future.cancel()
+        elif error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
