@@ -72,36 +72,41 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m chat_example",
         description="A chat for the browser and the terminal.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="serve | join")
     serve = commands.add_parser(
         "serve",
         help="run the server",
         description="Run the server: a page for browsers, and TCP for the terminal client.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    serve.add_argument("--port", type=_port, default=PAGE_PORT, help="of the page, 0 for any")
-    serve.add_argument("--tcp-port", type=_port, default=TCP_PORT, help="of TCP, 0 for any")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    serve.add_argument(
+        "--port", type=_port, default=PAGE_PORT, help="of the page, 0 for any (%(default)s)"
+    )
+    serve.add_argument(
+        "--tcp-port", type=_port, default=TCP_PORT, help="of TCP, 0 for any (%(default)s)"
+    )
     join = commands.add_parser(
         "join",
         help="chat in the terminal",
         description="Chat in the terminal, or in plain lines where that is a file or a pipe.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    join.add_argument("url", nargs="?", default=f"tcp://127.0.0.1:{TCP_PORT}", help="tcp or ws")
-    join.add_argument("--nick", default=_login(), help="your nickname")
-    join.add_argument("--room", default=LOBBY, help="the room to begin in")
+    join.add_argument(
+        "url",
+        nargs="?",
+        default=f"tcp://127.0.0.1:{TCP_PORT}",
+        help="of the server, tcp://… or ws://… (%(default)s)",
+    )
+    join.add_argument("--nick", default=_login(), help="your nickname (%(default)s)")
+    join.add_argument("--room", default=LOBBY, help="the room to begin in (%(default)s)")
     join.add_argument("--plain", action="store_true", help="plain lines, in a terminal too")
     return parser
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError
-    return port
+    if text.isdecimal() and int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"a port is a number up to 65535, not {text!r}")
 
 
 def _login() -> str:

@@ -199,6 +199,6 @@ class Session:
             self.welcomed, self.refused = False, None
             self._show(Notice("the connection is lost; trying again"))
         elif new is ClientState.CLOSED:
-            if old is not ClientState.CLOSING and not self.ended.is_set():
+            if old in (ClientState.OPEN, ClientState.RECONNECTING) and not self.ended.is_set():
                 self._show(Notice(f"the connection ended: {self._client.close_reason}"))
             self.ended.set()

@@ -1,0 +1,189 @@
+"""The page in a real browser, with somebody on TCP in the same room."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chat_example.protocol import Joined, Left, Line, Said, Whispered
+
+if TYPE_CHECKING:
+    from tests.chat_example.conftest import Browser, Chat, Tab, Visit
+
+
+def come_in(browser: Browser, chat: Chat, nick: str, room: str = "lobby") -> Tab:
+    tab = browser.open(f"{chat.page}?room={room}")
+    tab.write("#nick", nick)
+    tab.wait_for("document.getElementById('state').textContent === 'connected'")
+    return tab
+
+
+def test_two_tabs_and_a_terminal_talk(browser: Browser, chat: Chat, visit: Visit) -> None:
+    bob = visit(chat.tcp, "bob")
+    ada = come_in(browser, chat, "ada")
+    assert bob.expect(Joined).nick == "ada"
+    eve = come_in(browser, chat, "eve")
+    assert bob.expect(Joined).nick == "eve"
+    ada.wait_for_text("eve came in")
+    ada.wait_for_text("3 here")
+
+    ada.write("#line", "hello from a tab")
+    assert bob.expect(Said).text == "hello from a tab"
+    eve.wait_for_text("hello from a tab")
+    bob.type("hello from TCP")
+    ada.wait_for_text("hello from TCP")
+    eve.wait_for_text("hello from TCP")
+    assert bob.expect(Said).nick == "bob"
+
+    eve.write("#line", "/msg bob between us")
+    whisper = bob.expect(Whispered)
+    assert (whisper.sender, whisper.text) == ("eve", "between us")
+    eve.wait_for_text("to bob privately: between us")
+    assert "between us" not in ada.evaluate("document.body.innerText")
+
+    bob.type("/quit")
+    ada.wait_for_text("bob left")
+    ada.wait_for_text("2 here")
+
+
+def test_markup_stays_text(browser: Browser, chat: Chat, visit: Visit) -> None:
+    bob = visit(chat.tcp, "<b>bob</b>")
+    ada = come_in(browser, chat, "ada")
+    bob.expect(Joined)
+    markup = "<img src=x onerror=document.title='taken'><script>alert(1)</script>"
+    bob.type(markup)
+    ada.wait_for_text(markup)
+    assert ada.evaluate("document.querySelectorAll('#chat img, #chat script, #chat b').length") == 0
+    assert "<b>bob</b>" in ada.evaluate("document.getElementById('people').innerText")
+    assert ada.evaluate("document.title") != "taken"
+
+
+def test_a_nickname_that_is_taken_is_asked_for_again(
+    browser: Browser, chat: Chat, visit: Visit
+) -> None:
+    bob = visit(chat.tcp, "bob")
+    tab = browser.open(chat.page)
+    tab.write("#nick", "bob")
+    tab.wait_for_text("somebody else is called bob")
+    tab.write("#nick", "rob")
+    tab.wait_for("document.getElementById('state').textContent === 'connected'")
+    assert bob.expect(Joined).nick == "rob"
+
+
+def test_rooms_are_links_and_people_are_buttons(
+    browser: Browser, chat: Chat, visit: Visit
+) -> None:
+    bob = visit(chat.tcp, "bob")
+    visit(chat.tcp, "cy", "tea")
+    ada = come_in(browser, chat, "ada")
+    bob.expect(Joined)
+    ada.evaluate("document.getElementById('show-rooms').click()")
+    ada.wait_for_text("#tea (1)")
+    ada.evaluate(
+        "[...document.querySelectorAll('#log button')].find(b => b.innerText === '#tea (1)').click()"
+    )
+    ada.wait_for("document.getElementById('room').textContent === '#tea'")
+    assert bob.expect(Left).why == "went to #tea"
+    assert ada.evaluate("location.search") == "?room=tea"
+    ada.evaluate(
+        "[...document.querySelectorAll('#people button')].find(b => b.innerText === 'cy').click()"
+    )
+    assert ada.evaluate("document.getElementById('line').value") == "/msg cy "
+
+
+def test_the_page_comes_back_when_its_connection_is_cut(
+    browser: Browser, chat: Chat, visit: Visit
+) -> None:
+    bob = visit(chat.tcp, "bob")
+    ada = come_in(browser, chat, "ada")
+    bob.expect(Joined)
+    (connection,) = [c for c in chat.server.connections if c.identity.nick == "ada"]
+    connection.abort()
+    assert bob.expect(Left).nick == "ada"
+    assert bob.expect(Joined).nick == "ada"
+    ada.wait_for("document.getElementById('state').textContent === 'connected'")
+    ada.write("#line", "here again")
+    assert bob.expect(Said).text == "here again"
+
+
+def test_a_reload_keeps_name_and_room(browser: Browser, chat: Chat, visit: Visit) -> None:
+    bob = visit(chat.tcp, "bob", "tea")
+    ada = come_in(browser, chat, "ada", "tea")
+    bob.expect(Joined)
+    ada.command("Page.reload")
+    assert bob.expect(Left).nick == "ada"
+    assert bob.expect(Joined).nick == "ada"
+
+
+def test_every_field_and_button_has_a_name(browser: Browser, chat: Chat) -> None:
+    tab = come_in(browser, chat, "ada")
+    tree = tab.command("Accessibility.getFullAXTree")["nodes"]
+    roles = ("textbox", "button", "log", "status")
+    nodes: list[Any] = [n for n in tree if n.get("role", {}).get("value") in roles]
+    assert {n["role"]["value"] for n in nodes} == set(roles)
+    unnamed = [n for n in nodes if not n.get("name", {}).get("value")]
+    assert [n["role"]["value"] for n in unnamed] == ["status"]
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_fits(
+    browser: Browser, chat: Chat, visit: Visit, tmp_path: Path, width: int, theme: str
+) -> None:
+    bob = visit(chat.tcp, "Zoë")
+    tab = browser.open(chat.page)
+    tab.command(
+        "Emulation.setDeviceMetricsOverride",
+        width=width,
+        height=640,
+        deviceScaleFactor=1,
+        mobile=width < 500,
+    )
+    media = [{"name": "prefers-color-scheme", "value": theme}]
+    tab.command("Emulation.setEmulatedMedia", features=media)
+    picture = Path(os.environ.get("CHAT_PICTURES", tmp_path)) / f"{theme}-{width}"
+    tab.screenshot(picture.with_suffix(".in.png"))
+    tab.write("#nick", "ada")
+    bob.expect(Joined)
+    bob.type("hello ada, how is the weather over there?")
+    tab.write("#line", "grey, but the tea is good")
+    bob.skip_to(Said, lambda said: said.nick == "ada")
+    bob.type("/me pours another cup")
+    bob.type("/msg ada there is cake in the kitchen, tell nobody")
+    tab.write("#line", "/help")
+    tab.write("#line", "/bogus")
+    tab.write("#line", "/rooms")
+    bob.send(Line(text="W" * 300))
+    tab.wait_for_text("WWWW")
+    tab.wait_for_text("#lobby (2)")
+    tab.screenshot(picture.with_suffix(".png"))
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.evaluate(
+        "['#line', '#compose button', '#room', '#log'].every((each) => {"
+        "  const box = document.querySelector(each).getBoundingClientRect();"
+        "  return box.width > 0 && box.left >= 0 && box.right <= innerWidth"
+        "    && box.top >= 0 && box.bottom <= innerHeight; })"
+    )
+
+
+def test_other_requests(chat: Chat) -> None:
+    def ask(path: str, method: str = "GET") -> tuple[int, str, bytes]:
+        request = urllib.request.Request(chat.page + path, method=method)
+        try:
+            answer = urllib.request.urlopen(request, timeout=20)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            return answer.status, answer.headers["Content-Type"], answer.read()
+
+    assert ask("")[:2] == (200, "text/html; charset=utf-8")
+    assert ask("page.js")[:2] == (200, "text/javascript; charset=utf-8")
+    assert ask("?room=tea")[0] == 200
+    assert ask("", "HEAD") == (200, "text/html; charset=utf-8", b"")
+    assert ask("../rules.py")[0] == 404
+    assert ask("", "POST")[0] == 405
