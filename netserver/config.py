@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from attrs import field, frozen, validators
 
 from netwire import Limits
 
-_seconds: Any = validators.gt(0)
+_seconds: Any = validators.and_(validators.gt(0), validators.lt(math.inf))
 _bytes: Any = validators.and_(validators.instance_of(int), validators.gt(0))
 
 

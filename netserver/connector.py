@@ -49,7 +49,7 @@ class Connector(Source):
         return False  # its task lives on its node's loop
 
     def _arrived(self, node: Node) -> None:
-        self._task = node.create_task(self, self._keep_connected(node))
+        self._task = node.create_task(self, self._run(node))
 
     def on_stop(self) -> None:
         if self._task is not None:
@@ -63,22 +63,29 @@ class Connector(Source):
         if self._foreman is not None and self._lost is not None:
             self.call_soon(self._lost.set)
 
+    async def _run(self, node: Node) -> None:
+        try:
+            await self._keep_connected(node)
+        except Exception as error:  # the user's class cannot be made, say: trying again is no use
+            self._fail(error)
+
     async def _keep_connected(self, node: Node) -> None:
         while True:
             self._lost = asyncio.Event()
-            began = node.clock()
             lived = 0.0
             try:
                 async with asyncio.timeout(self.server.config.handshake_timeout):
                     sock = await self._dial(node.loop)
                 connection = self.make_connection(sock, server_side=False)
-            except OSError as error:  # TimeoutError and a failed look-up of the name are OSErrors
+            except (OSError, UnicodeError) as error:  # a name of a host may be no name at all
                 logger.info("%r: %s", self, error or type(error).__name__)
             else:
                 self.connection = connection
+                began = node.clock()
                 if self.server.admit(connection, sock):
                     await self._lost.wait()
-                    lived = node.clock() - began
+                    if connection._shell.was_open:
+                        lived = node.clock() - began
                 self.connection = None
             delay = self._retry.next_delay(lived, random.random)
             if delay is None:

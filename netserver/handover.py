@@ -34,7 +34,7 @@ async def detach(shell: Shell) -> None:
             await shell.serial.idle()
             await _written(shell)
         transport = shell.transport
-        if transport is None or not shell.movable:
+        if transport is None or transport.is_closing() or not shell.movable:
             raise NotMovable("it closes")
         descriptor = os.dup(transport.get_extra_info("socket").fileno())
     except BaseException:
@@ -117,16 +117,24 @@ class Doorstep(asyncio.Protocol):
         self._lost = (error,)
 
     def hand_over(self, shell: Shell) -> None:
-        """Put the shell in its place and tell it what has happened so far."""
+        """Put the shell in its place; what has happened so far it is told in a turn of its own."""
         transport = self._transport
         assert transport is not None
         if self._lost is None:
             transport.set_protocol(shell)
-            if self._early:
-                transport.resume_reading()
+        happened = self._early or self._ended or self._lost is not None
+        if happened:
+            shell.hold(Hold.ARRIVING)
         shell.connection_made(transport)
+        if happened:
+            shell.node.loop.call_soon(self._tell, shell)
+
+    def _tell(self, shell: Shell) -> None:
+        if shell.transport is None:
+            return  # it was lost meanwhile, and the shell knows
         if self._early:
             shell.data_received(self._early)
+        shell.release(Hold.ARRIVING)
         if self._lost is not None:
             shell.connection_lost(*self._lost)
         elif self._ended:

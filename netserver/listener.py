@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from asyncio import TimerHandle
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, ClassVar
 
 from foreman import Node
@@ -63,17 +64,18 @@ class Listener(Source):
 
     def close(self) -> None:
         """Stop accepting and give the address back; connections stay. Any thread."""
-        if self._foreman is None:
+        foreman, home = self._foreman, self._home
+        if foreman is None:
             self._release()
-        else:
-            self._foreman.remove(self).result(CLOSING)
+            return
+        gone = foreman.remove(self)
+        if home is not None and home.here:
+            return  # it goes as soon as its node has returned from this very call
+        wait([gone], CLOSING)
+        if not gone.done():
+            logger.warning("%r accepts until its node, which is busy, comes round", self)
 
     # ---------------------------------------------------------------- as a worker
-
-    def listen(self, backlog: int) -> None:
-        """Let the system take connections for us. From here on none is refused."""
-        for sock in self._sockets:
-            sock.listen(backlog)
 
     def _arrived(self, node: Node) -> None:
         self._unpark()
@@ -86,9 +88,11 @@ class Listener(Source):
         self._release()
 
     def _release(self) -> None:
-        for sock in self._sockets:
+        sockets, self._sockets = self._sockets, []
+        for sock in sockets:
             sock.close()
-        if self.recipe.endpoint.unix_path is not None:
+        # Once only: later, the path may be somebody else's.
+        if sockets and self.recipe.endpoint.unix_path is not None:
             try:
                 os.unlink(self.recipe.endpoint.unix_path)
             except FileNotFoundError:
@@ -97,7 +101,8 @@ class Listener(Source):
     def _park(self, seconds: float | None) -> None:
         """Stop accepting, for a while or until told; clients wait in the backlog."""
         home = self._home
-        assert home is not None
+        if home is None:
+            return  # not accepting anyway
         for sock in self._sockets:
             home.loop.remove_reader(sock)
         if self._parked is not None:

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
 from types import TracebackType
 
 from attrs import frozen
@@ -22,7 +23,7 @@ from netserver.events import Accepted, Event, Refused
 from netserver.groups import Groups
 from netserver.listener import Listener
 from netserver.signals import stopping_on_signals
-from netserver.sockets import bind, connection_limit
+from netserver.sockets import connection_limit, listening_sockets
 from netserver.source import Recipe, Source
 from netwire import (
     Backoff,
@@ -133,6 +134,8 @@ class Server:
             CertificateError: TLS is asked for without a certificate.
             InvalidLatency: The latency is no positive, finite number.
             ListenError: The address is in use, or not to be had.
+            Infeasible: No node can take the listener.
+            NotRunning: The server was closed, or drains.
         """
         endpoint = parse_url(url)
         if endpoint.secure and tls is None:
@@ -147,7 +150,8 @@ class Server:
             tls,
             lambda: server_wire(endpoint, limits=limits, framing=framing, transform=transform),
         )
-        listener = Listener(self, name or url, recipe, bind(url, endpoint))
+        sockets = listening_sockets(url, endpoint, self.config.backlog)
+        listener = Listener(self, name or url, recipe, sockets)
         self._add_source(listener)
         return listener
 
@@ -178,7 +182,7 @@ class Server:
 
         Raises:
             UrlError: As for `listen`.
-            InvalidLatency: As for `listen`.
+            InvalidLatency, Infeasible, NotRunning: As for `listen`.
         """
         endpoint = parse_url(url)
         if endpoint.secure and tls is None:
@@ -233,9 +237,10 @@ class Server:
     # ---------------------------------------------------------------- running
 
     def start(self) -> None:
-        """Begin to accept; returns once every listener listens. Does nothing twice.
+        """Begin to accept. Does nothing twice; where it fails, the server is closed.
 
         Raises:
+            Infeasible: No node can take a listener or connector.
             NotRunning: The server was closed.
         """
         with self._lock:
@@ -245,10 +250,14 @@ class Server:
                 return
             self._running = True
             sources = list(self._sources)
-        if self._owns_foreman:
-            self.foreman.start()
-        for source in sources:
-            self._start_source(source)
+        try:
+            if self._owns_foreman:
+                self.foreman.start()
+            for source in sources:
+                self.foreman.add(source)
+        except BaseException:
+            self.close()
+            raise
 
     def run(self) -> None:
         """Start, serve until SIGINT, SIGTERM or `close`, then drain for the config's grace.
@@ -256,7 +265,7 @@ class Server:
         A second signal ends the process at once. Called on another thread than the main one, it
         leaves signals alone.
         """
-        with self, stopping_on_signals(self._stop):
+        with stopping_on_signals(self._stop), self:
             for source in self._sources:
                 logger.info("serving %r", source)
             self._stop.wait()
@@ -392,7 +401,7 @@ class Server:
             if going:
                 raise NotRunning("the server is going away")
             self.foreman.add(connection)
-        except (Infeasible, NotRunning) as refusal:
+        except (Infeasible, NotRunning, OSError) as refusal:  # no descriptors for a new node
             sock.close()
             with self._empty:
                 self._connections.pop(connection, None)
@@ -424,15 +433,20 @@ class Server:
 
     def _add_source(self, source: Source) -> None:
         with self._lock:
-            self._sources.append(source)
+            going = self._draining
+            if not going:
+                self._sources.append(source)
             running = self._running
-        if running:
-            self._start_source(source)
-
-    def _start_source(self, source: Source) -> None:
-        if isinstance(source, Listener):
-            source.listen(self.config.backlog)
-        self.foreman.add(source)
+        try:
+            if going:
+                raise NotRunning("the server was closed, or drains; make a new one")
+            if running:
+                self.foreman.add(source)
+        except BaseException:
+            with self._lock, suppress(ValueError):
+                self._sources.remove(source)
+            source.close()
+            raise
 
 
 def _recipe(

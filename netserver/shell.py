@@ -24,6 +24,7 @@ from netserver.outflow import Outflow
 from netserver.serial import Serial
 from netwire import LocalError, Message, Response, State, TlsError, Wire, events
 from netwire.tls import TlsEngine
+from netwire.websocket.wire import WebSocket
 
 if TYPE_CHECKING:
     from netserver.config import ServerConfig
@@ -67,6 +68,7 @@ class Shell(asyncio.Protocol):
         "_corked_size",
         "_corking",
         "_holds",
+        "_overrun",
         "admission",
         "config",
         "connection",
@@ -110,6 +112,7 @@ class Shell(asyncio.Protocol):
         self._corked: list[bytes] = []
         self._corked_size = 0
         self._holds = Hold(0)
+        self._overrun = False  # set by any thread, once: other threads sent too much
 
     @property
     def state(self) -> State:
@@ -211,6 +214,8 @@ class Shell(asyncio.Protocol):
                 assert self.admission is not None
                 self.admission.answer(event.request)
             case events.Opened():
+                if isinstance(self.wire, WebSocket):
+                    self.connection.subprotocol = self.wire.subprotocol
                 self.open()
             case events.Closed():
                 self.ending.note(event.code, event.reason)
@@ -286,7 +291,9 @@ class Shell(asyncio.Protocol):
         args = (message,) if encoded is None else (message, encoded)
         if self.connection._post(function, args, len(message), limit):
             return True
-        self.connection._post(self.ending.cut, (1008, f"over {limit} bytes wait to be sent"))
+        if not self._overrun:
+            self._overrun = True
+            self.connection._post(self.ending.cut, (1008, f"over {limit} bytes wait to be sent"))
         return False
 
     def broadcast(self, message: Message, encoded: dict[Hashable, bytes]) -> bool:
@@ -396,7 +403,7 @@ class Shell(asyncio.Protocol):
         home = self.connection._home
         if home is not None and home.here:
             function(*args)
-        else:
+        elif self.connection._foreman is not None:  # otherwise it is gone
             self.connection._post(function, args)
 
 

@@ -27,31 +27,37 @@ def connection_limit() -> int:
     return max(1, soft - RESERVED_DESCRIPTORS)
 
 
-def bind(url: str, endpoint: Endpoint) -> list[socket.socket]:
-    """Sockets bound to an address, not listening yet: one for each address of a host name.
+def listening_sockets(url: str, endpoint: Endpoint, backlog: int) -> list[socket.socket]:
+    """Sockets that listen on an address: one for each address of a host name.
+
+    From here on the system takes connections for us, up to ``backlog``. Two sockets may be bound
+    to one address, but not listen on it, so only this tells that it is in use.
 
     Raises:
         ListenError: The address is in use, not allowed, not there, or no socket.
     """
     if endpoint.unix_path is not None:
-        return [_bind_unix(url, endpoint.unix_path)]
+        return [_unix_socket(url, endpoint.unix_path, backlog)]
     try:
         found = socket.getaddrinfo(
             endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except socket.gaierror as error:
         raise ListenError(url, f"no such host: {error.strerror}") from error
+    except UnicodeError as error:  # a label that IDNA does not allow: empty, or too long
+        raise ListenError(url, "no such host: the name is malformed") from error
     sockets: list[socket.socket] = []
     port = endpoint.port
     for family, kind, protocol, _, address in dict.fromkeys(found):
-        sock = socket.socket(family, kind, protocol)
-        sockets.append(sock)
         try:
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             # With port 0 the first address picks, and the others follow.
             sock.bind((address[0], port, *address[2:]))
+            sock.listen(backlog)
         except OSError as error:
             for opened in sockets:
                 opened.close()
@@ -61,11 +67,12 @@ def bind(url: str, endpoint: Endpoint) -> list[socket.socket]:
     return sockets
 
 
-def _bind_unix(url: str, path: str) -> socket.socket:
+def _unix_socket(url: str, path: str, backlog: int) -> socket.socket:
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)
+        sock.listen(backlog)
     except OSError as error:
         sock.close()
         raise ListenError(url, _reason(error)) from error
