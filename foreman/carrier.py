@@ -74,7 +74,8 @@ class Carrier:
             try:
                 if not worker.movable:
                     raise NotMovable("it cannot leave its node now")
-                await asyncio.wait_for(self._let_go(worker), self._patience)
+                letting_go = here.metered(worker, self._let_go(worker))
+                await asyncio.wait_for(letting_go, self._patience)
             except (Exception, asyncio.CancelledError) as error:
                 reason = f"stayed: {str(error) or type(error).__name__}"
                 if not isinstance(error, (NotMovable, asyncio.TimeoutError)):
@@ -99,7 +100,7 @@ class Carrier:
         """On the new node: take up work there."""
         foreman = self._foreman
         try:
-            await worker.attach(here)
+            await here.metered(worker, worker.attach(here))
         except (Exception, asyncio.CancelledError) as error:
             worker._fail(error)
             if old is not None:

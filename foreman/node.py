@@ -236,7 +236,11 @@ class Node:
 
     def create_task(self, worker: Worker, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a worker's coroutine; each of its steps is metered as a hold of the worker."""
-        return self._start_task(_Metered(self, worker, coroutine))
+        return self._start_task(self.metered(worker, coroutine))
+
+    def metered(self, worker: Worker, coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """The same coroutine, each step a hold of the worker; to be awaited by what is no hold."""
+        return _Metered(self, worker, coroutine)
 
     @property
     def scans(self) -> ScanPass:
@@ -325,7 +329,7 @@ class Node:
                 self._ended(self)
 
 
-class _Metered(Coroutine[Any, Any, T]):
+class _Metered(Coroutine[Any, Any, T], Generator[Any, Any, T]):
     """A worker's coroutine: every step of it is a hold of that worker."""
 
     __slots__ = ("_coroutine", "_node", "_worker")
@@ -353,4 +357,4 @@ class _Metered(Coroutine[Any, Any, T]):
         self._coroutine.close()
 
     def __await__(self) -> Generator[Any, Any, T]:
-        raise TypeError("a metered coroutine is run by its task alone")
+        return self

@@ -13,3 +13,4 @@ class Hold(IntFlag):
     WRITING = 4  # it does not read what we send
     MOVING = 8  # it is about to leave this node
     TURN = 16  # it had its turn, and the others are due
+    ARRIVING = 32  # what came before it was here has not been told yet

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 
 from foreman import Demand, Node, NotRunning, Worker
-from foreman import node as node_module
 from foreman.loops import new_loop
 from tests.foreman.conftest import PATIENCE, LoopFactory, Probe, until
 
@@ -121,16 +120,6 @@ def test_each_step_of_a_coroutine_is_a_hold(node: Node, clock: Clock) -> None:
     until(lambda: node.holder is None)
     holds = worker.statistics().holds
     assert (holds.count, holds.mean, holds.worst) == (3, 2.0, 3.0)
-
-
-def test_a_metered_coroutine_belongs_to_its_task(node: Node) -> None:
-    async def nothing() -> None:
-        pass
-
-    metered = node_module._Metered(node, Worker(), nothing())
-    with pytest.raises(TypeError, match="run by its task alone"):
-        metered.__await__()
-    metered.close()
 
 
 def test_cpu_is_told_from_waiting_once_holds_are_long(

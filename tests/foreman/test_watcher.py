@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from foreman import Foreman, Infeasible
+from foreman import Foreman, Infeasible, Node
 from foreman.events import Missed, Stuck
 from foreman.watcher import LONGEST_LOOK, SHORTEST_LOOK, Watcher
 from tests.foreman.conftest import PATIENCE, Block, Heard, MakeForeman, Probe, until
@@ -39,6 +39,29 @@ def test_a_stuck_node_names_its_holder_is_spared_and_recovers(
     assert late.started.wait(PATIENCE)
     assert len(heard.all(Stuck)) == 1
     assert neighbour.statistics().waits.misses >= 1
+
+
+@pytest.mark.parametrize("hook", ["attach", "detach"])
+def test_a_worker_that_blocks_while_it_comes_or_goes_is_named(
+    foreman: Foreman, heard: Heard, hook: str
+) -> None:
+    class Sticky(Block):
+        async def attach(self, node: Node) -> None:
+            if hook == "attach":
+                self.block()
+
+        async def detach(self) -> None:
+            if hook == "detach":
+                self.block()
+
+    sticky = Sticky(0.01)
+    node = foreman.add(sticky)
+    if hook == "detach":
+        assert foreman.add(Probe(0.01)) is node, "somebody who is kept waiting"
+        foreman.move(sticky, foreman.spawn())
+    stuck = heard.wait_for(Stuck)[0]
+    assert (stuck.node, stuck.holder) == (node, sticky)
+    sticky.released.set()
 
 
 def test_a_new_worker_gets_a_node_of_its_own_beside_a_stuck_one(
