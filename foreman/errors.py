@@ -38,16 +38,18 @@ class Infeasible(ForemanError, RuntimeError):
     Nothing has changed: whoever was placed before keeps its place and its promise.
 
     Attributes:
-        required_latency: What was asked for, seconds.
+        required_latency: What was asked for, seconds; None when a node was asked for.
         reason: What stands against it, in words.
     """
 
-    def __init__(self, required_latency: float, reason: str) -> None:
+    def __init__(self, required_latency: float | None, reason: str) -> None:
         super().__init__(required_latency, reason)
         self.required_latency = required_latency
         self.reason = reason
 
     def __str__(self) -> str:
+        if self.required_latency is None:
+            return self.reason
         return f"a latency of {self.required_latency:g} s cannot be kept: {self.reason}"
 
 

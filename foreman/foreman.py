@@ -70,6 +70,8 @@ class Foreman:
     ) -> None:
         if isinstance(max_nodes, bool) or not isinstance(max_nodes, int) or max_nodes < 1:
             raise ValueError(f"max_nodes must be a whole number of at least 1, not {max_nodes!r}")
+        if not move_timeout > 0:
+            raise ValueError(f"move_timeout must be a positive time, seconds, not {move_timeout!r}")
         self._policy: Policy = BestFit() if policy is None else policy
         self._max_nodes = max_nodes
         self._clock = clock
@@ -281,7 +283,7 @@ class Foreman:
             if not self._running:
                 raise NotRunning("the Foreman is not running; call start() first")
             if len(self._nodes) >= self._max_nodes:
-                raise Infeasible(0.0, f"there are {self._max_nodes} nodes already")
+                raise Infeasible(None, f"there are {self._max_nodes} nodes already")
             node = self._spawn()
         self.tell(Spawned(node, reason))
         return node

@@ -56,6 +56,7 @@ class Node:
         "clock",
         "hold_began",
         "holder",
+        "late",
         "loop",
         "name",
         "roster",
@@ -98,6 +99,8 @@ class Node:
         self._scans = ScanPass(self)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ending = False
+        # The longest wait that broke a promise, seconds; the watcher takes it away.
+        self.late = 0.0
         # Written by the watcher when it sends a stamp, cleared by this thread when it answers.
         self._stamped: float | None = None
         # Guarded by the mail lock.
@@ -274,7 +277,10 @@ class Node:
     def waited(self, wait: float) -> None:
         """A ready worker was kept waiting here for this long, seconds."""
         self._scan_meter.add(wait)
-        for required_latency in self.roster.latencies:
+        latencies = self.roster.latencies
+        if latencies and wait > latencies[0]:
+            self.late = max(self.late, wait)
+        for required_latency in latencies:
             meter = self._classes.get(required_latency)
             if meter is None:
                 meter = self._classes[required_latency] = WaitMeter()

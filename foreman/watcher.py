@@ -22,6 +22,9 @@ LONGEST_LOOK = 0.1
 # A node that misses its promise again and again is reported this often, seconds.
 REPORT_PERIOD = 1.0
 
+# How long the end of the watch is waited for, seconds: a listener may be slow.
+ENDING = 5.0
+
 
 class Watcher:
     """Sends stamps to the nodes that are doing something and reads how long they take.
@@ -42,7 +45,7 @@ class Watcher:
     def stop(self) -> None:
         self._end.set()
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(ENDING)
 
     def _run(self) -> None:
         look = LONGEST_LOOK
@@ -59,8 +62,11 @@ class Watcher:
         promised = min(node.roster.latencies, default=math.inf)  # to nobody, nothing is promised
         now = node.clock()
         waiting = node.waiting(now)
+        late, node.late = max(node.late, waiting), 0.0
+        if late > promised:
+            self._report_missed(node, late, promised, now)
         if waiting > promised:
-            self._report(node, waiting, promised, now)
+            self._report_stuck(node, waiting, promised)
         elif not waiting:
             node.stuck = False  # only now: it came round
             if not node.is_active():
@@ -68,16 +74,20 @@ class Watcher:
             node.stamp(now)
         return max(SHORTEST_LOOK, promised / 2)
 
-    def _report(self, node: Node, waiting: float, promised: float, now: float) -> None:
+    def _report_stuck(self, node: Node, waiting: float, promised: float) -> None:
+        if node.stuck:
+            return
+        node.stuck = True
         holder = node.holder
-        if not node.stuck:
-            node.stuck = True
-            reason = (
-                f"{node.name} has not come round for {waiting:.3g} s, {promised:g} s were promised"
-                + (f"; it is in {holder!r}" if holder is not None else "")
-            )
-            self._foreman.tell(Stuck(node, holder, waiting, reason))
-        if now - self._reported.get(node, -REPORT_PERIOD) >= REPORT_PERIOD:
-            self._reported[node] = now
-            reason = f"{node.name} keeps the ready waiting {waiting:.3g} s, {promised:g} s declared"
-            self._foreman.tell(Missed(node, waiting, promised, reason))
+        reason = (
+            f"{node.name} has not come round for {waiting:.3g} s, {promised:g} s were promised"
+            + (f"; it is in {holder!r}" if holder is not None else "")
+        )
+        self._foreman.tell(Stuck(node, holder, waiting, reason))
+
+    def _report_missed(self, node: Node, wait: float, promised: float, now: float) -> None:
+        if now - self._reported.get(node, -REPORT_PERIOD) < REPORT_PERIOD:
+            return
+        self._reported[node] = now
+        reason = f"{node.name} kept the ready waiting {wait:.3g} s, {promised:g} s declared"
+        self._foreman.tell(Missed(node, wait, promised, reason))

@@ -191,3 +191,18 @@ def test_a_listener_on_the_watchers_thread_may_stop_the_foreman(
     assert stopped.wait(PATIENCE)
     assert foreman.nodes == ()
     until(lambda: not [t for t in threading.enumerate() if t.name == "foreman-watcher"])
+
+
+def test_a_wait_that_ended_between_two_looks_is_told_too(foreman: Foreman, heard: Heard) -> None:
+    node = foreman.add(Probe(0.5))
+    told = threading.Event()
+
+    def wait_long() -> None:
+        node.waited(0.75)
+        told.set()
+
+    node.post(wait_long)
+    assert told.wait(PATIENCE)
+    missed = heard.wait_for(Missed)[0]
+    assert (missed.wait, missed.required_latency) == (0.75, 0.5)
+    assert not heard.all(Stuck)
