@@ -120,15 +120,22 @@ class Ending:
         self._shell.serial.cancel()
         self.cut(1006, "the server closed")
 
-    def finish(self, farewell: bytes) -> None:
-        """Write the last bytes, and close the transport behind them."""
+    def finish(self, farewell: bytes, *, linger: bool = False) -> None:
+        """Write the last bytes, and close the transport behind them.
+
+        Args:
+            farewell: The last bytes.
+            linger: Whether the peer may be in the middle of sending, and should get them anyway.
+        """
         shell = self._shell
         self._leave_groups()
         shell.uncork()
         if farewell:
             shell.outflow.write(farewell)
-        shell.outflow.finish()
+        shell.outflow.finish(linger)
         shell.inbox.end()
+        if linger:
+            shell.release(Hold.ADMISSION | Hold.HANDLER)  # all that comes is dropped now
         if shell.transport is not None:
             seconds = shell.config.close_timeout
             self.expect(seconds, f"the peer did not take the rest within {seconds:g} s")

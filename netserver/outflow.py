@@ -21,7 +21,17 @@ class Outflow:
     the transport above its mark for ``write_timeout`` seconds, is a slow reader and is cut.
     """
 
-    __slots__ = ("_drained", "_finishing", "_shell", "_timer", "_waiting", "paused", "size")
+    __slots__ = (
+        "_drained",
+        "_finishing",
+        "_lingers",
+        "_shell",
+        "_timer",
+        "_waiting",
+        "ended",
+        "paused",
+        "size",
+    )
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
@@ -29,6 +39,8 @@ class Outflow:
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Future[None] | None = None
         self._finishing = False
+        self._lingers = False
+        self.ended = False  # our side of the stream is, and nothing can be written any more
         self.paused = False
         self.size = 0
 
@@ -77,9 +89,16 @@ class Outflow:
         if self._finishing:
             self._close_transport()
 
-    def finish(self) -> None:
-        """Close the transport once everything is written."""
+    def finish(self, linger: bool) -> None:
+        """Close the transport once everything is written.
+
+        Args:
+            linger: Only end our side of the stream then. Closing while the peer still sends would
+                reset the connection, and the peer might lose what we sent last (RFC 9112, section
+                9.6). It is closed when the peer has ended its own, and this is called again.
+        """
         self._finishing = True
+        self._lingers = linger
         if not self.paused:
             self._close_transport()
 
@@ -110,9 +129,16 @@ class Outflow:
         if transport is None or transport.is_closing():
             return
         tls: TlsEngine | None = self._shell.tls
-        if tls is not None and (farewell := tls.close()):
+        if tls is not None and not self.ended and (farewell := tls.close()):
             transport.write(farewell)
-        transport.close()
+        if not self._lingers:
+            transport.close()
+        elif not self.ended:
+            self.ended = True
+            try:
+                transport.write_eof()
+            except OSError:  # the peer has reset the connection, which is about to be told
+                transport.close()
 
     def _too_slow(self) -> None:
         self._timer = None

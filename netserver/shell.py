@@ -223,7 +223,7 @@ class Shell(asyncio.Protocol):
             case events.Failed():
                 self.ending.note(event.error.close_code, event.error.reason)
                 self.ending.fail(event.error)
-                self.ending.finish(event.reply)
+                self.ending.finish(event.reply, linger=bool(event.reply))
 
     def _decrypt(self, tls: TlsEngine, data: bytes) -> bytes:
         was_up = tls.handshaken
@@ -332,9 +332,10 @@ class Shell(asyncio.Protocol):
     def _write_records(self, records: bytes) -> None:
         """Write what TLS has to say of its own."""
         transport = self.transport
-        if records and transport is not None and not transport.is_closing():
-            self.uncork()
-            transport.write(records)
+        if not records or transport is None or transport.is_closing() or self.outflow.ended:
+            return
+        self.uncork()
+        transport.write(records)
 
     # ---------------------------------------------------------------- opening
 
@@ -368,7 +369,7 @@ class Shell(asyncio.Protocol):
             return  # answered already, or lost while on_connect was thinking
         answer = self.wire.respond(response)
         self.ending.note(1006, f"answered with HTTP {response.status}")
-        self.ending.finish(answer)
+        self.ending.finish(answer, linger=bool(answer))
 
     def left(self) -> None:
         """The worker was removed from its node, or never got to it."""
