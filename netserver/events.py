@@ -11,7 +11,7 @@ from foreman import Node
 
 @frozen
 class Accepted:
-    """A peer's connection was accepted and placed; its handshake comes next."""
+    """A peer's connection was accepted; its place and its handshake come next."""
 
 
 @frozen

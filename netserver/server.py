@@ -397,19 +397,20 @@ class Server:
             going = self._draining
             if not going:
                 self._connections[connection] = None
+        # Told before it is placed: it may be open on its node before `add` has returned here.
+        self.tell(connection, Accepted())
         try:
             if going:
                 raise NotRunning("the server is going away")
             self.foreman.add(connection)
         except (Infeasible, NotRunning, OSError) as refusal:  # no descriptors for a new node
-            sock.close()
             with self._empty:
                 self._connections.pop(connection, None)
                 self._empty.notify_all()
             logger.warning("%r refused: %s", connection, refusal)
             self.tell(connection, Refused(str(refusal)))
+            sock.close()  # last, so that whoever sees it closed sees it counted
             return False
-        self.tell(connection, Accepted())
         return True
 
     def forget(self, connection: Connection) -> None:

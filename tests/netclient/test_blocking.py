@@ -49,9 +49,10 @@ def serving() -> Serving:
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
     yield
     gc.collect()
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - before:
         if thread.name.startswith("netclient"):
             thread.join(10)
             assert not thread.is_alive(), thread

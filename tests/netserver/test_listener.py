@@ -58,11 +58,28 @@ class TestAddresses:
             assert connection.local_address == ("::1", listener.port)
             assert connection.remote_address == ("::1", sock.getsockname()[1])
 
-    def test_a_port_below_1024_as_nobody(self, site: Any) -> None:
-        if os.getuid() == 0:
-            pytest.skip("root may")
-        with pytest.raises(ListenError, match="permission denied"):
-            site.server.listen("tcp://127.0.0.1:1", Echo)
+    def test_where_we_may_not(self, tmp_path: Path) -> None:
+        """In a process of its own, which gives up being root if it is."""
+        program = """
+import os, sys
+from netserver import Connection, ListenError, Server
+if os.getuid() == 0:
+    os.setuid(65534)
+try:
+    Server().listen("unix://" + sys.argv[1], Connection)
+except ListenError as error:
+    print(error.reason)
+"""
+        closed = tmp_path / "closed"
+        closed.mkdir()
+        closed.chmod(0o500 if os.getuid() else 0o700)
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(closed / "s")],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert (done.stdout, done.stderr) == ("permission denied\n", "")
 
 
 class TestUnixSockets:
