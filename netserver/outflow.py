@@ -53,7 +53,7 @@ class Outflow:
         shell = self._shell
         if not self.paused:
             transport = shell.transport
-            if transport is None or transport.is_closing():
+            if transport is None or transport.is_closing() or self.ended:
                 return False
             transport.write(data if shell.tls is None else shell.tls.encrypt(data))
             return True

@@ -230,9 +230,11 @@ class Shell(asyncio.Protocol):
         try:
             plain = tls.receive(data)
         except TlsError as error:
+            self._write_records(tls.take_output())  # the alert
+            self.outflow.ended = True
             # The records before the bad one were good.
             self._take(self.wire.receive(error.received))
-            self._write_records(tls.take_output())
+            self.wire.receive_eof()  # there is no way left to say goodbye on
             self.ending.note(error.close_code, error.reason)
             self.ending.fail(error)
             self.ending.finish(b"")

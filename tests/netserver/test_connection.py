@@ -168,5 +168,6 @@ def test_a_sync_handler_that_raises_what_ends_a_task(
             raise asyncio.CancelledError
 
     with site.dial(site.listen("tcp://127.0.0.1:0", Cancelled), envelope(b"x")) as sock:
+        sock.settimeout(1)
         assert receive_all(sock) == b""
     assert site.journal.until("close")[0][2] == 1011
