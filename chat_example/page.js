@@ -166,9 +166,9 @@ function button(text, action) {
 }
 
 function colour(made, nick) {
-  let hash = 0;
-  for (const character of nick.toLowerCase()) hash = (hash * 31 + character.codePointAt(0)) % 360;
-  made.style.setProperty("--hue", hash);
+  let hash = 2166136261; // FNV-1a: names that differ little get colours that differ much
+  for (const character of nick.toLowerCase()) hash = Math.imul(hash ^ character.codePointAt(0), 16777619);
+  made.style.setProperty("--hue", (hash >>> 0) % 360);
   made.classList.add("name");
   return made;
 }

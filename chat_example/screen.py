@@ -49,6 +49,8 @@ async def run_screen(url: str, nick: str, room: str) -> int:
         completer=_Completer(session),
         complete_while_typing=False,
         bottom_toolbar=lambda: _toolbar(session),
+        # A KeyboardInterrupt would go through the loop and not to who awaits the prompt.
+        interrupt_exception=EOFError,
     )
     # What was typed comes back from the server, with a time and a name.
     prompt.app.erase_when_done = True
@@ -72,7 +74,7 @@ async def _type_all(session: Session, prompt: PromptSession[str]) -> None:
             return
         try:
             line = typed.result()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             break
         await session.type(line)
     ended.cancel()
@@ -88,5 +90,7 @@ def _prompt(session: Session) -> FormattedText:
 def _toolbar(session: Session) -> FormattedText:
     if not session.connected:
         return FormattedText([("ansired", " connecting … ")])
+    if not session.welcomed:
+        return FormattedText([("", " choose a nickname · Ctrl-D leaves")])
     here = f" #{session.room} · {len(session.people)} here "
     return FormattedText([("", here + "· Tab completes · /help · Ctrl-D leaves")])

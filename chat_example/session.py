@@ -154,7 +154,7 @@ class Session:
         else:
             await self._client.send(encode(hello))
 
-    def _on_message(self, data: bytes | str) -> None:
+    async def _on_message(self, data: bytes | str) -> None:
         try:
             message = decode(data, FROM_SERVER)
         except ChatError as error:
@@ -166,7 +166,9 @@ class Session:
         self._take(message)
         self._show(message)
         if isinstance(message, Bye):
+            # Before the server does: the end of a stream alone would bring the client back.
             self.ended.set()
+            await self._client.close()
 
     def _take(self, message: FromServer) -> None:
         match message:
@@ -195,10 +197,12 @@ class Session:
         self._show(Notice(f"{why}; type another nickname"))
 
     def _on_state(self, old: ClientState, new: ClientState) -> None:
+        if self.ended.is_set():
+            return
         if new is ClientState.RECONNECTING:
             self.welcomed, self.refused = False, None
             self._show(Notice("the connection is lost; trying again"))
         elif new is ClientState.CLOSED:
-            if old in (ClientState.OPEN, ClientState.RECONNECTING) and not self.ended.is_set():
-                self._show(Notice(f"the connection ended: {self._client.close_reason}"))
             self.ended.set()
+            if old in (ClientState.OPEN, ClientState.RECONNECTING):
+                self._show(Notice(f"the connection ended: {self._client.close_reason}"))

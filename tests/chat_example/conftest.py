@@ -20,7 +20,6 @@ from attrs import frozen
 from chat_example.protocol import (
     FROM_SERVER,
     FromClient,
-    FromServer,
     Hello,
     Line,
     Room,
@@ -33,9 +32,9 @@ from netclient import Limits
 from netclient.blocking import Client
 
 # Generous: nothing is measured, only a hang is to be noticed.
-PATIENCE = 6.0
+PATIENCE = 20.0
 
-M = TypeVar("M", bound=FromServer)
+M = TypeVar("M")
 
 
 @frozen
@@ -56,7 +55,8 @@ class Chat:
 
 @pytest.fixture
 def chat() -> Iterator[Chat]:
-    with ChatServer() as server:
+    server = ChatServer()
+    with server:
         ws = server.listen("ws://127.0.0.1:0", ChatConnection)
         tcp = server.listen("tcp://127.0.0.1:0", ChatConnection)
         yield Chat(server, f"ws://127.0.0.1:{ws.port}", f"tcp://127.0.0.1:{tcp.port}")
@@ -72,10 +72,11 @@ class Person:
     def send(self, message: FromClient | bytes | str) -> None:
         self.client.send(message if isinstance(message, bytes | str) else encode(message))
 
-    def type(self, line: str) -> None:
+    def says(self, line: str) -> None:
         self.send(Line(text=line))
 
-    def next(self) -> FromServer:
+    def next(self) -> object:
+        """The next message, whatever it is."""
         return decode(self.client.recv(PATIENCE), FROM_SERVER)
 
     def expect(self, kind: type[M]) -> M:
@@ -196,6 +197,13 @@ class Tab:
         self.evaluate(f"document.querySelector({json.dumps(selector)}).select()")
         self.command("Input.insertText", text=text)
         self.press("Enter", 13)
+
+    def click(self, selector: str, text: str) -> None:
+        """Click on the one of some elements that has a text."""
+        self.evaluate(
+            f"[...document.querySelectorAll({json.dumps(selector)})]"
+            f".find((each) => each.innerText === {json.dumps(text)}).click()"
+        )
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.command("Page.captureScreenshot")["data"]))

@@ -35,7 +35,7 @@ def test_two_tabs_and_a_terminal_talk(browser: Browser, chat: Chat, visit: Visit
     ada.write("#line", "hello from a tab")
     assert bob.expect(Said).text == "hello from a tab"
     eve.wait_for_text("hello from a tab")
-    bob.type("hello from TCP")
+    bob.says("hello from TCP")
     ada.wait_for_text("hello from TCP")
     eve.wait_for_text("hello from TCP")
     assert bob.expect(Said).nick == "bob"
@@ -46,7 +46,7 @@ def test_two_tabs_and_a_terminal_talk(browser: Browser, chat: Chat, visit: Visit
     eve.wait_for_text("to bob privately: between us")
     assert "between us" not in ada.evaluate("document.body.innerText")
 
-    bob.type("/quit")
+    bob.says("/quit")
     ada.wait_for_text("bob left")
     ada.wait_for_text("2 here")
 
@@ -56,7 +56,7 @@ def test_markup_stays_text(browser: Browser, chat: Chat, visit: Visit) -> None:
     ada = come_in(browser, chat, "ada")
     bob.expect(Joined)
     markup = "<img src=x onerror=document.title='taken'><script>alert(1)</script>"
-    bob.type(markup)
+    bob.says(markup)
     ada.wait_for_text(markup)
     assert ada.evaluate("document.querySelectorAll('#chat img, #chat script, #chat b').length") == 0
     assert "<b>bob</b>" in ada.evaluate("document.getElementById('people').innerText")
@@ -75,24 +75,18 @@ def test_a_nickname_that_is_taken_is_asked_for_again(
     assert bob.expect(Joined).nick == "rob"
 
 
-def test_rooms_are_links_and_people_are_buttons(
-    browser: Browser, chat: Chat, visit: Visit
-) -> None:
+def test_rooms_are_links_and_people_are_buttons(browser: Browser, chat: Chat, visit: Visit) -> None:
     bob = visit(chat.tcp, "bob")
     visit(chat.tcp, "cy", "tea")
     ada = come_in(browser, chat, "ada")
     bob.expect(Joined)
     ada.evaluate("document.getElementById('show-rooms').click()")
     ada.wait_for_text("#tea (1)")
-    ada.evaluate(
-        "[...document.querySelectorAll('#log button')].find(b => b.innerText === '#tea (1)').click()"
-    )
+    ada.click("#log button", "#tea (1)")
     ada.wait_for("document.getElementById('room').textContent === '#tea'")
     assert bob.expect(Left).why == "went to #tea"
     assert ada.evaluate("location.search") == "?room=tea"
-    ada.evaluate(
-        "[...document.querySelectorAll('#people button')].find(b => b.innerText === 'cy').click()"
-    )
+    ada.click("#people button", "cy")
     assert ada.evaluate("document.getElementById('line').value") == "/msg cy "
 
 
@@ -150,11 +144,11 @@ def test_it_fits(
     tab.screenshot(picture.with_suffix(".in.png"))
     tab.write("#nick", "ada")
     bob.expect(Joined)
-    bob.type("hello ada, how is the weather over there?")
+    bob.says("hello ada, how is the weather over there?")
     tab.write("#line", "grey, but the tea is good")
     bob.skip_to(Said, lambda said: said.nick == "ada")
-    bob.type("/me pours another cup")
-    bob.type("/msg ada there is cake in the kitchen, tell nobody")
+    bob.says("/me pours another cup")
+    bob.says("/msg ada there is cake in the kitchen, tell nobody")
     tab.write("#line", "/help")
     tab.write("#line", "/bogus")
     tab.write("#line", "/rooms")
