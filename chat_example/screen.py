@@ -10,6 +10,7 @@ from prompt_toolkit import PromptSession, print_formatted_text
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from chat_example.render import NOTICE, Fragments, colour, render
@@ -49,8 +50,7 @@ async def run_screen(url: str, nick: str, room: str) -> int:
         completer=_Completer(session),
         complete_while_typing=False,
         bottom_toolbar=lambda: _toolbar(session),
-        # A KeyboardInterrupt would go through the loop and not to who awaits the prompt.
-        interrupt_exception=EOFError,
+        key_bindings=_keys(),
     )
     # What was typed comes back from the server, with a time and a name.
     prompt.app.erase_when_done = True
@@ -61,6 +61,18 @@ async def run_screen(url: str, nick: str, room: str) -> int:
         finally:
             await session.close()
     return 0
+
+
+def _keys() -> KeyBindings:
+    """Ctrl-C leaves as Ctrl-D does: its usual KeyboardInterrupt would end the loop under us."""
+    keys = KeyBindings()
+
+    @keys.add("c-c")
+    @keys.add("<sigint>")
+    def leave(event: KeyPressEvent) -> None:
+        event.app.exit(exception=EOFError)
+
+    return keys
 
 
 async def _type_all(session: Session, prompt: PromptSession[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chat_example.protocol import Joined, Left, Line, Said, Whispered
+from chat_example.protocol import Joined, Left, Said, Whispered
 
 if TYPE_CHECKING:
     from tests.chat_example.conftest import Browser, Chat, Tab, Visit
@@ -149,10 +149,9 @@ def test_it_fits(
     bob.skip_to(Said, lambda said: said.nick == "ada")
     bob.says("/me pours another cup")
     bob.says("/msg ada there is cake in the kitchen, tell nobody")
-    tab.write("#line", "/help")
     tab.write("#line", "/bogus")
     tab.write("#line", "/rooms")
-    bob.send(Line(text="W" * 300))
+    bob.says("W" * 100)
     tab.wait_for_text("WWWW")
     tab.wait_for_text("#lobby (2)")
     tab.screenshot(picture.with_suffix(".png"))
