@@ -106,17 +106,19 @@ class Foreman:
 
     # ---------------------------------------------------------------- for users
 
-    def start(self) -> None:
+    def start(self) -> bool:
         """Begin to watch. Nodes are started when there are workers for them.
 
-        Does nothing when it has been started.
+        Returns:
+            Whether it began now; False, and nothing happens, when it was running already.
         """
         with self._lock:
             if self._running:
-                return
+                return False
             self._running = True
             self._watcher = Watcher(self)
             self._watcher.start()
+            return True
 
     def stop(self, timeout: float = 10.0) -> None:
         """Let every worker go, each with its `on_stop`, and end the nodes. Does nothing twice.

@@ -72,7 +72,8 @@ class Server:
     at the end; ``async with`` does the same without blocking the loop.
 
     Args:
-        foreman: Places the connections; None for one of its own, which ends with the server.
+        foreman: Places the connections; None for one of its own. One that does not run yet is
+            started with the server and ends with it; one that runs is left running.
         config: Limits and deadlines.
         on_event: Called with ``(worker, event)`` for everything in `netserver.events`, on the
             worker's thread; it must be quick. Overriding the method does as well.
@@ -88,7 +89,7 @@ class Server:
         self.config = config = ServerConfig() if config is None else config
         self.foreman = Foreman() if foreman is None else foreman
         self.groups = Groups()
-        self._owns_foreman = foreman is None
+        self._ends_foreman = False  # written by the one start that counts
         self._event_listener = on_event
         self._capacity = config.max_connections or connection_limit()
         # The lock guards everything below. No code of the user runs under it.
@@ -251,8 +252,7 @@ class Server:
             self._running = True
             sources = list(self._sources)
         try:
-            if self._owns_foreman:
-                self.foreman.start()
+            self._ends_foreman = self.foreman.start()
             for source in sources:
                 self.foreman.add(source)
         except BaseException:
@@ -302,7 +302,7 @@ class Server:
             )
 
     def close(self) -> None:
-        """Stop accepting, cut every connection, and end the Foreman if it is the server's own.
+        """Stop accepting, cut every connection, and end the Foreman if the server started it.
 
         Does nothing twice. `drain` first to say goodbye. Not to be called from a callback.
         """
@@ -314,7 +314,7 @@ class Server:
             connection._shell.run_here(connection._shell.ending.cancel)
         with self._empty:
             self._empty.wait_for(lambda: not self._connections, LAST_WORDS)
-        if self._owns_foreman:
+        if self._ends_foreman:
             self.foreman.stop()
 
     def __enter__(self) -> Server:

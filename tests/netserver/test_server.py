@@ -109,6 +109,17 @@ class TestRunning:
                 echoes(listener.address)
         assert set(threading.enumerate()) <= threads
 
+    def test_a_foreman_that_does_not_run_yet_ends_with_the_server(self) -> None:
+        foreman = Foreman()
+        with Server(foreman=foreman) as server:
+            server.listen("tcp://127.0.0.1:0", Echo)
+            assert foreman.nodes
+        assert not foreman.nodes
+        with Foreman() as running:
+            with Server(foreman=running) as server:
+                server.listen("tcp://127.0.0.1:0", Echo)
+            assert running.nodes, "it ran before, so it goes on"
+
     def test_listening_after_the_end(self, site: Any) -> None:
         assert site.server.drain()
         with pytest.raises(NotRunning):
