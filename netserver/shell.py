@@ -194,7 +194,7 @@ class Shell(asyncio.Protocol):
                 elif not self.ending.failed:
                     try:
                         result = connection.on_message(event)
-                    except Exception as error:
+                    except BaseException as error:  # no handler may end what it shares
                         self.ending.fail(error)
                     else:
                         if result is not None:

@@ -12,6 +12,8 @@ import inspect
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -309,3 +311,26 @@ def place(tmp_path: Path) -> Callable[[str], str]:
     return lambda scheme: (
         f"{scheme}://{tmp_path}/s" if "unix" in scheme else f"{scheme}://127.0.0.1:0"
     )
+
+
+@pytest.fixture
+def as_nobody() -> Callable[..., str]:
+    """Runs a program in a process that may not do everything, even where the tests are root."""
+    give_up = """
+import os, sys
+from netserver import CertificateError, Connection, ListenError, Server, server_context
+if os.getuid() == 0:
+    os.setuid(65534)
+"""
+
+    def run(program: str, *arguments: object) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", give_up + program, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

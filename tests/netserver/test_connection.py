@@ -159,7 +159,6 @@ def test_more_replies_than_are_gathered(site: Any, envelope: Any, receive: Any) 
         assert receive(sock, len(said)) == said
 
 
-@pytest.mark.xfail(reason="on_message called at once is guarded against Exception only")
 def test_a_sync_handler_that_raises_what_ends_a_task(
     site: Any, envelope: Any, receive_all: Any
 ) -> None:
