@@ -41,7 +41,7 @@ class Person:
     """Somebody who said hello.
 
     Written under the chat's lock, and only on the thread of their own connection, which therefore
-    may read it without.
+    may read it without. Others who do read a name that may be a moment old.
     """
 
     connection: Connection

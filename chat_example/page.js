@@ -39,6 +39,7 @@ function connect() {
   };
   opening.onmessage = (event) => take(JSON.parse(event.data));
   opening.onclose = (event) => {
+    if (socket !== opening) return; // somebody came in again meanwhile
     me.welcomed = false;
     if (!WORTH_RETRYING.has(event.code)) {
       showState(event.reason || "closed");
@@ -141,7 +142,9 @@ const handlers = {
     }
   },
   bye({ text }) {
-    notice(text);
+    history.replaceState(null, "");
+    socket.close();
+    signIn(text);
   },
 };
 

@@ -19,7 +19,7 @@ async def run_plain(url: str, nick: str, room: str) -> int:
     """Chat until standard input ends, or the server says goodbye.
 
     Returns:
-        The exit status: 1 when the nickname was refused.
+        The exit status: 1 when the nickname was refused, or the connection failed.
 
     Raises:
         netclient.ConnectFailed: There is no server.
@@ -31,7 +31,7 @@ async def run_plain(url: str, nick: str, room: str) -> int:
                 print(plain(line), flush=True)
         except BrokenPipeError:  # whoever read has read enough
             session.ended.set()
-        if session.welcomed or session.refused:
+        if session.welcomed or session.refused or session.ended.is_set():
             answered.set()
 
     answered = asyncio.Event()
@@ -47,42 +47,50 @@ async def run_plain(url: str, nick: str, room: str) -> int:
             ended.cancel()
     finally:
         await session.close()
-    return 1 if session.refused else 0
+    return 0 if session.refused is None and session.failure is None else 1
 
 
 async def _type_all(session: Session) -> None:
     # Half of what the server allows at once: what the network bunches is no flood.
     pace = Pace(RATE, BURST / 2, time.monotonic())
-    lines = _read_lines()
-    while (line := await lines.get()) is not None:
+    typed = _StandardInput()
+    while (line := await typed.next_line()) is not None:
         tokens = pace.spend(time.monotonic())
         await asyncio.sleep(max(0.0, -tokens / RATE))
         await session.type(line)
 
 
-def _read_lines() -> asyncio.Queue[str | None]:
-    """Read standard input on a thread of its own: a loop cannot wait for every kind of file.
+class _StandardInput:
+    """Lines of standard input, read on a thread: a loop cannot wait for every kind of file."""
 
-    Returns:
-        Where the lines come, and None at the end.
-    """
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[str | None] = asyncio.Queue(maxsize=BURST)
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
+        # Keeps the thread from reading much further than has been sent.
+        self._room = threading.Semaphore(BURST)
+        threading.Thread(target=self._read, name="standard input", daemon=True).start()
 
-    def put(line: str | None) -> None:
-        asyncio.run_coroutine_threadsafe(queue.put(line), loop).result()
+    async def next_line(self) -> str | None:
+        """The next line; None at the end."""
+        line = await self._lines.get()
+        self._room.release()
+        return line
 
-    def read() -> None:
+    def _read(self) -> None:
         # Not sys.stdin, whose lock a thread still waiting for a line would keep at exit.
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         rest = ""
-        while data := os.read(STDIN, 4096):
-            *lines, rest = (rest + decoder.decode(data)).split("\n")
-            for line in lines:
-                put(line)
-        if rest:
-            put(rest)
-        put(None)
+        try:
+            while data := os.read(STDIN, 4096):
+                *lines, rest = (rest + decoder.decode(data)).split("\n")
+                for line in lines:
+                    self._put(line)
+            if rest:
+                self._put(rest)
+            self._put(None)
+        except RuntimeError:
+            pass  # the loop is closed: the chat has ended, and nobody wants the rest
 
-    threading.Thread(target=read, name="standard input", daemon=True).start()
-    return queue
+    def _put(self, line: str | None) -> None:
+        self._room.acquire()
+        self._loop.call_soon_threadsafe(self._lines.put_nowait, line)

@@ -166,7 +166,11 @@ class Error:
 
 @define(kw_only=True)
 class Bye:
-    """The connection closes, and there is no need to come back."""
+    """You have left: close the connection, or say hello again.
+
+    It is the client that closes, having read all. With lines of its own still unread at the server
+    a close from there could overtake this message.
+    """
 
     text: str = field(validator=_TEXT)
 

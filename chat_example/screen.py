@@ -32,7 +32,7 @@ async def run_screen(url: str, nick: str, room: str) -> int:
     """Chat until Ctrl-C, Ctrl-D, ``/quit``, or the end of the server.
 
     Returns:
-        The exit status, 0.
+        The exit status: 1 when the connection failed.
 
     Raises:
         netclient.ConnectFailed: There is no server.
@@ -60,7 +60,7 @@ async def run_screen(url: str, nick: str, room: str) -> int:
             await _type_all(session, prompt)
         finally:
             await session.close()
-    return 0
+    return 0 if session.failure is None else 1
 
 
 def _keys() -> KeyBindings:

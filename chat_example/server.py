@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from importlib.resources import files
 
@@ -10,9 +9,7 @@ from chat_example.chat import Chat, Person
 from chat_example.commands import COMMANDS, run_line
 from chat_example.protocol import FROM_CLIENT, MESSAGE_LIMIT, Bye, Error, Hello, decode, encode
 from chat_example.rules import BURST, RATE, ChatError, Pace
-from netserver import Connection, Limits, Request, Response, Server, ServerConfig
-
-logger = logging.getLogger(__name__)
+from netserver import Connection, Limits, Reject, Request, Response, Server, ServerConfig
 
 # Messages refused for coming too fast, in a row, after which it is no accident.
 PATIENCE = 100
@@ -50,6 +47,13 @@ class ChatConnection(Connection):
         self._person: Person | None = None
         self._pace = Pace(RATE, BURST, time.monotonic())
 
+    def on_connect(self, request: Request) -> None:
+        # A browser tells whose page opens the connection. Another site's may not, or it could
+        # listen in on a chat that only its visitor can reach.
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
+            raise Reject(403, "open the chat's own page\n")
+
     def on_message(self, message: bytes | str) -> None:
         try:
             if self._is_in_time():
@@ -84,7 +88,7 @@ class ChatConnection(Connection):
         if answer is not None:
             self.send(encode(answer))
         if isinstance(answer, Bye):
-            self.close(1000, answer.text)
+            self._person = None
 
 
 class ChatServer(Server):

@@ -63,6 +63,7 @@ class Session:
         welcomed: Whether the server took the nickname; what is typed before is a nickname.
         refused: Why it did not take it; None when it did, or has not answered.
         ended: Set when nothing more will come.
+        failure: Why it ended, where nobody said goodbye; None otherwise.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Session:
         self.welcomed = False
         self.refused: str | None = None
         self.ended = asyncio.Event()
+        self.failure: str | None = None
         self._show = show
         self._ticket = ""
         self._commands: list[str] = []
@@ -108,7 +110,7 @@ class Session:
 
     async def type(self, line: str) -> None:
         """Send what the person typed; a new nickname, when the last one was refused."""
-        if not line.strip():
+        if not line.strip() or self.ended.is_set():
             return
         if not self.connected or not (self.welcomed or self.refused):
             self._show(Notice("not connected; that line was not sent"))
@@ -130,6 +132,7 @@ class Session:
                 await asyncio.wait_for(self.ended.wait(), GOODBYE)
             except TimeoutError:
                 pass  # it hears of it from the end of the connection
+        self.ended.set()
         await self._client.close()
 
     def completions(self, line: str) -> list[str]:
@@ -155,6 +158,8 @@ class Session:
             await self._client.send(encode(hello))
 
     async def _on_message(self, data: bytes | str) -> None:
+        if self.ended.is_set():
+            return
         try:
             message = decode(data, FROM_SERVER)
         except ChatError as error:
@@ -166,7 +171,6 @@ class Session:
         self._take(message)
         self._show(message)
         if isinstance(message, Bye):
-            # Before the server does: the end of a stream alone would bring the client back.
             self.ended.set()
             await self._client.close()
 
@@ -205,4 +209,5 @@ class Session:
         elif new is ClientState.CLOSED:
             self.ended.set()
             if old in (ClientState.OPEN, ClientState.RECONNECTING):
-                self._show(Notice(f"the connection ended: {self._client.close_reason}"))
+                self.failure = self._client.close_reason
+                self._show(Notice(f"the connection ended: {self.failure}"))

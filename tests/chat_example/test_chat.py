@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chat_example.protocol import (
+    FROM_SERVER,
     MESSAGE_LIMIT,
     Bye,
     Did,
@@ -26,10 +27,13 @@ from chat_example.protocol import (
     Said,
     Welcome,
     Whispered,
+    decode,
+    encode,
 )
 from chat_example.rules import BURST, TEXT_LIMIT
 from chat_example.server import PATIENCE as FLOOD_PATIENCE
-from netclient import ConnectionClosed
+from netclient import ConnectionClosed, HandshakeRefused
+from netclient.blocking import Client
 
 if TYPE_CHECKING:
     from tests.chat_example.conftest import Chat, Person, Visit
@@ -183,12 +187,17 @@ def test_goodbye(chat: Chat, visit: Visit, scheme: str) -> None:
     ada.expect(Joined)
     bob.says("/quit")
     bob.expect(Bye)
-    with pytest.raises(ConnectionClosed):
-        bob.next()
     assert ada.expect(Left) == Left(room="lobby", nick="bob", why="left")
     ada.says("/msg bob hello")
     assert error(ada) == "nobody"
-    visit(chat.tcp, "bob")
+    bob.says("hello?")
+    assert error(bob) == "say-hello"
+    bob.hello("bob", "tea")
+    visit(chat.tcp, "cy", "tea")
+    assert bob.expect(Joined).nick == "cy"
+    bob.client.close()
+    ada.says("/msg cy is bob there?")
+    ada.expect(Whispered)
 
 
 @both_ways
@@ -255,6 +264,17 @@ def test_bad_input_is_answered_and_harms_nobody(
     assert error(bob) == code
     bob.says("still here")
     assert ada.expect(Said).text == "still here"
+
+
+def test_a_page_from_elsewhere_is_turned_away(chat: Chat) -> None:
+    own = chat.page.rstrip("/")
+    for origin in ("https://evil.example", "null", f"{own}.evil.example", f"{own}, {own}"):
+        with pytest.raises(HandshakeRefused) as refused:
+            Client(chat.ws, origin=origin).connect()
+        assert refused.value.status == 403
+    with Client(chat.ws, origin=own) as client:
+        client.send(encode(Hello(nick="ada")))
+        assert isinstance(decode(client.recv(20), FROM_SERVER), Welcome)
 
 
 def test_nothing_but_hello_comes_first(chat: Chat, visit: Visit) -> None:

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from tests.chat_example.conftest import Browser, Chat, Tab, Visit
 
 
+CONNECTED = "document.getElementById('state').textContent === 'connected'"
+
+
 def come_in(browser: Browser, chat: Chat, nick: str, room: str = "lobby") -> Tab:
     tab = browser.open(f"{chat.page}?room={room}")
     tab.write("#nick", nick)
-    tab.wait_for("document.getElementById('state').textContent === 'connected'")
+    tab.wait_for(CONNECTED)
     return tab
 
 
@@ -71,7 +74,7 @@ def test_a_nickname_that_is_taken_is_asked_for_again(
     tab.write("#nick", "bob")
     tab.wait_for_text("somebody else is called bob")
     tab.write("#nick", "rob")
-    tab.wait_for("document.getElementById('state').textContent === 'connected'")
+    tab.wait_for(CONNECTED)
     assert bob.expect(Joined).nick == "rob"
 
 
@@ -100,9 +103,21 @@ def test_the_page_comes_back_when_its_connection_is_cut(
     connection.abort()
     assert bob.expect(Left).nick == "ada"
     assert bob.expect(Joined).nick == "ada"
-    ada.wait_for("document.getElementById('state').textContent === 'connected'")
+    ada.wait_for(CONNECTED)
     ada.write("#line", "here again")
     assert bob.expect(Said).text == "here again"
+
+
+def test_goodbye_leads_back_to_the_door(browser: Browser, chat: Chat, visit: Visit) -> None:
+    bob = visit(chat.tcp, "bob")
+    ada = come_in(browser, chat, "ada")
+    bob.expect(Joined)
+    ada.write("#line", "/quit")
+    assert bob.expect(Left).why == "left"
+    ada.wait_for("!document.getElementById('sign-in').hidden")
+    ada.write("#nick", "eve")
+    assert bob.expect(Joined).nick == "eve"
+    ada.wait_for(CONNECTED)
 
 
 def test_a_reload_keeps_name_and_room(browser: Browser, chat: Chat, visit: Visit) -> None:
@@ -143,7 +158,7 @@ def test_it_fits(
     picture = Path(os.environ.get("CHAT_PICTURES", tmp_path)) / f"{theme}-{width}"
     tab.screenshot(picture.with_suffix(".in.png"))
     tab.write("#nick", "ada")
-    bob.expect(Joined)
+    tab.wait_for(CONNECTED)
     bob.says("hello ada, how is the weather over there?")
     tab.write("#line", "grey, but the tea is good")
     bob.skip_to(Said, lambda said: said.nick == "ada")

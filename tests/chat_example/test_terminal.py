@@ -8,9 +8,11 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -65,6 +67,30 @@ def test_a_script_is_told_that_its_nickname_is_taken(chat: Chat, visit: Visit) -
     done = run("join", chat.tcp, "--nick", "ada", typed="hello\n")
     assert done.returncode == 1
     assert "somebody else is called ada" in done.stdout
+
+
+def test_a_script_that_goes_on_after_its_goodbye(chat: Chat) -> None:
+    lines = ["/quit", *(f"line {number}" for number in range(200))]
+    done = run("join", chat.tcp, "--nick", "ada", typed="\n".join(lines))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "* goodbye"
+
+
+def test_a_server_of_another_kind() -> None:
+    def answer() -> None:
+        peer, _ = listening.accept()
+        with peer:
+            peer.sendall(b"220 mail.example ready\r\n")
+            peer.recv(1024)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        answering = threading.Thread(target=answer)
+        answering.start()
+        port = listening.getsockname()[1]
+        done = run("join", f"tcp://127.0.0.1:{port}", "--nick", "ada", typed="hello\n")
+        answering.join()
+    assert done.returncode == 1
+    assert "the connection ended" in done.stdout
 
 
 def test_what_goes_wrong_is_said_in_one_line(chat: Chat) -> None:
