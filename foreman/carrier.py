@@ -56,6 +56,10 @@ class Carrier:
 
     def _lose(self, worker: Worker, seat: Seat, error: NotRunning) -> None:
         logger.warning("%r runs nowhere any more: %s", worker, error)
+        try:
+            worker._left()
+        except Exception:
+            logger.exception("%r raised on leaving", worker)
         self._foreman.forget(worker, seat)
 
     async def _leave(self, worker: Worker, seat: Seat, here: Node) -> None:

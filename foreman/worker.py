@@ -139,7 +139,7 @@ class Worker:
         """It runs on this node from now on. On the node's thread."""
 
     def _left(self) -> None:
-        """It was removed, or never got to its node. On the thread of the node it was on last."""
+        """It was removed, or never got to its node, which may have ended: it runs nowhere now."""
 
     def _moved(self, old: Node, new: Node) -> None:
         """It ran on another node before. On the new node's thread."""

@@ -82,7 +82,11 @@ async def _written(shell: Shell) -> None:
     try:
         await shell.outflow.drained()
     finally:
-        transport.set_write_buffer_limits(high=shell.config.write_high_water)
+        if shell.transport is transport:
+            high = shell.config.write_high_water
+            transport.set_write_buffer_limits(high=high)
+            if shell.outflow.paused and transport.get_write_buffer_size() <= high:
+                shell.resume_writing()  # it was over the mark of a move that was given up
 
 
 class Doorstep(asyncio.Protocol):

@@ -29,9 +29,6 @@ PARKED = 0.1
 # How long letting a listener go may take, seconds: its node may be busy.
 CLOSING = 5.0
 
-# A trouble that lasts is logged this often, seconds.
-LOG_PERIOD = 1.0
-
 
 class Listener(Source):
     """Accepts connections on one address and gives them to the Foreman. Made by `Server.listen`."""
@@ -47,7 +44,6 @@ class Listener(Source):
         self._sockets = sockets
         self._address = address_of(sockets[0].getsockname())
         self._parked: TimerHandle | None = None
-        self._logged = -LOG_PERIOD
 
     def __repr__(self) -> str:
         return f"<Listener {self.name} on {self._address}>"
@@ -121,7 +117,7 @@ class Listener(Source):
     def _accept_batch(self, listening: socket.socket) -> None:
         for _ in range(BATCH):
             if self.server.is_full():
-                self._complain("the server is full; clients wait in the backlog")
+                self.complain("the server is full; clients wait in the backlog")
                 self._park(PARKED)
                 return
             try:
@@ -131,7 +127,7 @@ class Listener(Source):
             except OSError as error:
                 if error.errno not in EXHAUSTED:
                     raise
-                self._complain(f"cannot accept: {error.strerror}; clients wait in the backlog")
+                self.complain(f"cannot accept: {error.strerror}; clients wait in the backlog")
                 self._park(PARKED)
                 return
             try:
@@ -139,11 +135,3 @@ class Listener(Source):
             except OSError:
                 continue  # it left before we looked
             self.server.admit(connection, sock)
-
-    def _complain(self, what: str) -> None:
-        home = self._home
-        assert home is not None
-        now = home.clock()
-        if now - self._logged >= LOG_PERIOD:
-            self._logged = now
-            logger.warning("%r: %s", self, what)

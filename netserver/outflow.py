@@ -80,9 +80,7 @@ class Outflow:
             self._timer.cancel()
             self._timer = None
         while self._waiting and not self.paused:
-            data = self._waiting.popleft()
-            self.size -= len(data)
-            self.write(data)
+            self.write(self._gather(self._waiting))
         if self.paused:
             return
         self._wake()
@@ -118,6 +116,16 @@ class Outflow:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
+
+    def _gather(self, waiting: deque[bytes]) -> bytes:
+        """The oldest of what waits, about as much as the transport takes at a time."""
+        pieces: list[bytes] = []
+        size = 0
+        while waiting and size < self._config.write_high_water:
+            pieces.append(waiting.popleft())
+            size += len(pieces[-1])
+        self.size -= size
+        return b"".join(pieces)
 
     def _wake(self) -> None:
         if self._drained is not None:

@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
+from queue import SimpleQueue
 from types import TracebackType
 
 from attrs import frozen
@@ -100,7 +101,9 @@ class Server:
         self._events: dict[str, int] = {}
         self._running = False
         self._draining = False
-        self._stop = threading.Event()
+        self._closed = False
+        # What `run` waits on. Its put may interrupt its get on the same thread, in a signal.
+        self._stops: SimpleQueue[None] = SimpleQueue()
 
     # ---------------------------------------------------------------- listening
 
@@ -245,7 +248,7 @@ class Server:
             NotRunning: The server was closed.
         """
         with self._lock:
-            if self._stop.is_set():
+            if self._closed:
                 raise NotRunning("the server was closed; make a new one")
             if self._running:
                 return
@@ -265,15 +268,15 @@ class Server:
         A second signal ends the process at once. Called on another thread than the main one, it
         leaves signals alone.
         """
-        with stopping_on_signals(self._stop), self:
+        with stopping_on_signals(self.stop), self:
             for source in self._sources:
                 logger.info("serving %r", source)
-            self._stop.wait()
+            self._stops.get()
             logger.info("draining %d connections", len(self._connections))
 
     def stop(self) -> None:
-        """Have `run` end; it drains then. Any thread."""
-        self._stop.set()
+        """Have `run` end; it drains then. Any thread, and signal handlers too."""
+        self._stops.put(None)
 
     def drain(self, timeout: float | None = None) -> bool:
         """Stop accepting, close every connection with 1001, and wait for them to end.
@@ -306,7 +309,9 @@ class Server:
 
         Does nothing twice. `drain` first to say goodbye. Not to be called from a callback.
         """
-        self._stop.set()
+        with self._lock:
+            self._closed = True
+        self.stop()
         self.drain(0)
         with self._lock:
             connections = list(self._connections)
@@ -407,7 +412,7 @@ class Server:
             with self._empty:
                 self._connections.pop(connection, None)
                 self._empty.notify_all()
-            logger.warning("%r refused: %s", connection, refusal)
+            connection.listener.complain(f"{connection!r} refused: {refusal}")
             self.tell(connection, Refused(str(refusal)))
             sock.close()  # last, so that whoever sees it closed sees it counted
             return False

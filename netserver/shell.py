@@ -376,6 +376,9 @@ class Shell(asyncio.Protocol):
     def left(self) -> None:
         """The worker was removed from its node, or never got to it."""
         self.ending.note(1006, "removed from its node")
+        if self.socket is not None:  # on the way to a node that has ended
+            self.socket.close()
+            self.socket = None
         if self.transport is not None:
             self.transport.abort()
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -12,8 +12,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
-    """While inside, the first signal sets ``stop``, and the system's own action takes the second.
+def stopping_on_signals(stop: Callable[[], object]) -> Iterator[None]:
+    """While inside, the first signal calls ``stop``, and the system's own action takes the second.
+
+    ``stop`` interrupts the main thread wherever it is, so it must not take a lock which that may
+    hold.
 
     Outside the main thread, where Python handles no signals, it does nothing. Handlers that were
     there before are put back at the end.
@@ -25,7 +28,7 @@ def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
     def first(number: int, frame: FrameType | None) -> None:
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
-        stop.set()
+        stop()
 
     before = {number: signal.signal(number, first) for number in SIGNALS}
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import socket
 import ssl
 from collections.abc import Callable
@@ -16,6 +18,11 @@ from netwire import Endpoint, TlsEngine, Wire
 
 if TYPE_CHECKING:
     from netserver.server import Server
+
+logger = logging.getLogger(__name__)
+
+# A trouble that lasts is logged this often, seconds.
+LOG_PERIOD = 1.0
 
 
 @frozen(kw_only=True)
@@ -57,6 +64,7 @@ class Source(Worker):
         self.server = server
         self.name = name
         self.recipe = recipe
+        self._complained = -math.inf
 
     def make_connection(self, sock: socket.socket, *, server_side: bool) -> Connection:
         """A connection on this socket, which is its own from here on, not placed yet.
@@ -85,6 +93,13 @@ class Source(Worker):
 
     def lost(self, connection: Connection) -> None:
         """A connection that it made has ended. Any thread."""
+
+    def complain(self, what: str) -> None:
+        """Log a trouble that may last, at most once in `LOG_PERIOD`. On its node's thread."""
+        home = self._home
+        if home is not None and home.clock() - self._complained >= LOG_PERIOD:
+            self._complained = home.clock()
+            logger.warning("%r: %s", self, what)
 
     def close(self) -> None:
         """Make no more connections; those there are stay. Any thread."""
