@@ -9,7 +9,7 @@ import threading
 import time
 
 from chat_example.render import plain, render
-from chat_example.rules import BURST, RATE, Pace
+from chat_example.rules import BURST, RATE, TEXT_LIMIT, Pace
 from chat_example.session import Item, Session
 
 STDIN = 0
@@ -85,6 +85,9 @@ class _StandardInput:
                 *lines, rest = (rest + decoder.decode(data)).split("\n")
                 for line in lines:
                     self._put(line)
+                if len(rest) > TEXT_LIMIT:  # too long already: it is refused, and not kept
+                    self._put(rest)
+                    rest = ""
             if rest:
                 self._put(rest)
             self._put(None)

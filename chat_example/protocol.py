@@ -4,8 +4,8 @@ Over WebSocket each is a text message; over TCP the same JSON as UTF-8, one to a
 says `Hello` once and then sends `Line` after `Line`, commands among them: what a slash means is the
 server's business alone, so that the page and the terminal need not agree on it.
 
-    ws    {"type": "hello", "nick": "ada", "room": "lobby", "ticket": ""}
-    tcp   277{"type": "hello", …
+    ws    {"type":"hello","nick":"ada","room":"lobby","ticket":""}
+    tcp   256{"type":"hello","nick":"ada","room":"lobby","ticket":""}
 """
 
 from __future__ import annotations
