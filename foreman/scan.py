@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from foreman.meters import WaitMeter, WaitStatistics
@@ -12,7 +14,11 @@ if TYPE_CHECKING:
     from foreman.node import Node
 
 
-class ScanWorker(Worker):
+# A scan that raises is logged this often, seconds: it will raise again on the next pass.
+LOG_PERIOD = 1.0
+
+
+class ScanWorker(Worker, ABC):
     """A worker whose `scan` is called on every pass of its node.
 
     A pass comes at least once per `required_latency`: a sensor, a poller, a game tick. Stricter
@@ -20,7 +26,7 @@ class ScanWorker(Worker):
     of one scan to the beginning of the next.
     """
 
-    __slots__ = ("_scan_began", "_scan_waits")
+    __slots__ = ("_logged", "_scan_began", "_scan_waits")
 
     required_latency = 1.0
 
@@ -28,10 +34,11 @@ class ScanWorker(Worker):
         super().__init__()
         self._scan_began: float | None = None
         self._scan_waits = WaitMeter()
+        self._logged = -math.inf
 
+    @abstractmethod
     def scan(self) -> None:
         """Look whether there is anything to do, and do it. On the node's thread."""
-        raise NotImplementedError
 
     def _arrived(self, node: Node) -> None:
         node.scans.add(self)
@@ -41,6 +48,13 @@ class ScanWorker(Worker):
         home = self._home
         if home is not None:
             home.post(home.scans.rearm)
+
+    def _log(self, error: BaseException) -> None:
+        began = self._scan_began
+        if began is None or began - self._logged >= LOG_PERIOD:
+            super()._log(error)
+            if began is not None:
+                self._logged = began
 
     def _waits(self) -> WaitStatistics:
         return self._scan_waits.statistics()

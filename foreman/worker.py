@@ -183,10 +183,13 @@ class Worker:
             except BaseException as error:  # as in Node.run
                 self._fail(error)
 
+    def _log(self, error: BaseException) -> None:
+        logger.error("%r raised", self, exc_info=error)
+
     def _fail(self, error: BaseException) -> None:
         """A callback of this worker raised. On the node's thread only."""
         self._errors += 1
-        logger.error("%r raised", self, exc_info=error)
+        self._log(error)
         try:
             self.on_error(error)
         except BaseException:

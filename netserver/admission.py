@@ -88,5 +88,7 @@ class Admission:
         self._respond(Response(refusal.status, refusal.reason, headers=refusal.headers))
 
     def _respond(self, response: Response | None) -> None:
+        if not isinstance(response, Response | None):
+            raise TypeError(f"on_request returns a Response or None, not {response!r}")
         self._shell.respond(UPGRADE_REQUIRED if response is None else response)
         self.pending = False  # only now: an answer that cannot be sent is a failure to answer

@@ -90,6 +90,15 @@ class Connection(Worker):
         state = self.state.value
         return f"<{type(self).__name__} {self.id} {state}, peer {self.remote_address}>"
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("_shell", "server", "listener"):
+                raise AttributeError(
+                    f"this {type(self).__name__} was not made by a server: no peer"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     # ---------------------------------------------------------------- callbacks
 
     def on_connect(self, request: Request) -> Awaitable[None] | None:

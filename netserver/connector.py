@@ -26,7 +26,8 @@ class Connector(Source):
     is an ordinary `Connection`, except that nobody asks its `on_connect` for WebSocket.
 
     Attributes:
-        connection: The connection that is up or coming up; None between two.
+        connection: The connection that is up or coming up; None between two, and when the
+            connector was closed.
     """
 
     required_latency = 1.0
@@ -54,8 +55,9 @@ class Connector(Source):
     def on_stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
+        self.connection = None
 
-    def close(self) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         if self._foreman is not None:
             self._foreman.remove(self)
 

@@ -68,7 +68,7 @@ class Ending:
         farewell = shell.wire.close(code, reason)
         if not farewell:  # a protocol without one
             self.note(code, reason)
-            self.finish(b"")
+            self.finish(b"", linger=True)
             return
         self._leave_groups()
         shell.write(farewell)

@@ -55,7 +55,7 @@ class Reject(ServerError):
     def __init__(
         self, status: int = 403, reason: str = "", headers: tuple[tuple[str, str], ...] = ()
     ) -> None:
-        if not 400 <= status <= 599:
+        if not isinstance(status, int) or not 400 <= status <= 599:
             raise ValueError(f"a refusal has a status of 400 to 599, not {status!r}")
         super().__init__(status, reason)
         self.status = status

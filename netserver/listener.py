@@ -58,8 +58,12 @@ class Listener(Source):
         """The port it listens on; None on a Unix socket."""
         return self._address[1] if isinstance(self._address, tuple) else None
 
-    def close(self) -> None:
-        """Stop accepting and give the address back; connections stay. Any thread."""
+    def close(self, timeout: float = CLOSING) -> None:
+        """Stop accepting and give the address back; connections stay. Any thread.
+
+        Args:
+            timeout: How long to wait for a node that is busy, seconds; it happens anyway, later.
+        """
         foreman, home = self._foreman, self._home
         if foreman is None:
             self._release()
@@ -67,8 +71,8 @@ class Listener(Source):
         gone = foreman.remove(self)
         if home is not None and home.here:
             return  # it goes as soon as its node has returned from this very call
-        wait([gone], CLOSING)
-        if not gone.done():
+        wait([gone], timeout)
+        if timeout and not gone.done():
             logger.warning("%r accepts until its node, which is busy, comes round", self)
 
     # ---------------------------------------------------------------- as a worker

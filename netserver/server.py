@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from queue import SimpleQueue
+from time import monotonic
 from types import TracebackType
 
 from attrs import frozen
 
-from foreman import Foreman, ForemanStatistics, Infeasible, NotRunning, Worker
+from foreman import Foreman, ForemanStatistics, NotRunning, Worker
 from foreman.latency import check_latency
 from netserver.config import ServerConfig
 from netserver.connection import Connection
@@ -135,6 +136,7 @@ class Server:
 
         Raises:
             UrlError: The URL is none of these, or the options do not fit it.
+            TypeError: An option is not what it should be.
             CertificateError: TLS is asked for without a certificate.
             InvalidLatency: The latency is no positive, finite number.
             ListenError: The address is in use, or not to be had.
@@ -144,6 +146,10 @@ class Server:
         endpoint = parse_url(url)
         if endpoint.secure and tls is None:
             raise CertificateError(f"{url} needs tls=, as from netserver.server_context(…)")
+        if endpoint.target != "/":
+            raise UrlError(
+                url, "has a path: a listener serves every one; on_connect may refuse some"
+            )
         limits = self.config.limits if limits is None else limits
         # Options that do not fit are told to whoever gave them, not to the first connection.
         server_wire(endpoint, limits=limits, framing=framing)
@@ -152,6 +158,7 @@ class Server:
             connection_class,
             required_latency,
             tls,
+            transform,
             lambda: server_wire(endpoint, limits=limits, framing=framing, transform=transform),
         )
         sockets = listening_sockets(url, endpoint, self.config.backlog)
@@ -204,7 +211,7 @@ class Server:
             )
 
         make_wire(None)  # as in `listen`
-        recipe = _recipe(url, connection_class, required_latency, tls, make_wire)
+        recipe = _recipe(url, connection_class, required_latency, tls, transform, make_wire)
         connector = Connector(self, name or url, recipe, reconnect)
         self._add_source(connector)
         return connector
@@ -281,34 +288,43 @@ class Server:
     def drain(self, timeout: float | None = None) -> bool:
         """Stop accepting, close every connection with 1001, and wait for them to end.
 
-        A callback under way may end first, and what was sent is written. Not to be called from a
-        connection's callback, which cannot wait for its own end.
+        A callback under way may end first, and what was sent is written.
 
         Args:
             timeout: The longest to wait, seconds; None for the config's grace.
 
         Returns:
             Whether all have ended; those that have not are still there.
+
+        Raises:
+            RuntimeError: It was called from a worker's callback, which cannot wait for its own end.
         """
+        self._refuse_on_node("drain")
         with self._lock:
             self._draining = True
             sources, self._sources = self._sources, []
             connections = list(self._connections)
+        ends = monotonic() + (self.config.grace if timeout is None else timeout)
         for source in sources:
-            source.close()
+            source.close(0)
         for connection in connections:
             shell = connection._shell
             shell.run_here(shell.ending.drain, GOING_AWAY, "going away")
+        for source in sources:
+            source.close(max(0, ends - monotonic()))
         with self._empty:
-            return self._empty.wait_for(
-                lambda: not self._connections, self.config.grace if timeout is None else timeout
-            )
+            return self._empty.wait_for(lambda: not self._connections, max(0, ends - monotonic()))
 
     def close(self) -> None:
         """Stop accepting, cut every connection, and end the Foreman if the server started it.
 
-        Does nothing twice. `drain` first to say goodbye. Not to be called from a callback.
+        Does nothing twice. `drain` first to say goodbye. Takes at most about two seconds; a
+        callback that does not end by then is left to end with the process.
+
+        Raises:
+            RuntimeError: It was called from a worker's callback, which cannot wait for its own end.
         """
+        self._refuse_on_node("close")
         with self._lock:
             self._closed = True
         self.stop()
@@ -320,7 +336,7 @@ class Server:
         with self._empty:
             self._empty.wait_for(lambda: not self._connections, LAST_WORDS)
         if self._ends_foreman:
-            self.foreman.stop()
+            self.foreman.stop(LAST_WORDS)
 
     def __enter__(self) -> Server:
         self.start()
@@ -408,7 +424,7 @@ class Server:
             if going:
                 raise NotRunning("the server is going away")
             self.foreman.add(connection)
-        except (Infeasible, NotRunning, OSError) as refusal:  # no descriptors for a new node
+        except Exception as refusal:  # Infeasible, no descriptors for a node, a policy that raises
             with self._empty:
                 self._connections.pop(connection, None)
                 self._empty.notify_all()
@@ -437,6 +453,13 @@ class Server:
         except Exception:
             logger.exception("on_event raised for %r of %r", event, worker)
 
+    def _refuse_on_node(self, name: str) -> None:
+        if any(node.here for node in self.foreman.nodes):
+            raise RuntimeError(
+                f"Server.{name}() cannot wait for the callback it was called from; "
+                "Server.stop() does not wait, and ends run()"
+            )
+
     def _add_source(self, source: Source) -> None:
         with self._lock:
             going = self._draining
@@ -460,11 +483,16 @@ def _recipe(
     connection_class: type[Connection],
     required_latency: float | None,
     tls: ssl.SSLContext | None,
+    transform: TransformFactory | None,
     make_wire: Callable[[], Wire],
 ) -> Recipe:
     if not (isinstance(connection_class, type) and issubclass(connection_class, Connection)):
         raise TypeError(f"connection_class must subclass Connection, not {connection_class!r}")
     endpoint = parse_url(url)
+    if transform is not None and not callable(transform):
+        raise TypeError(f"transform makes a Transform for each connection, {transform!r} does not")
+    if tls is not None and not isinstance(tls, ssl.SSLContext):
+        raise TypeError(f"tls is an ssl.SSLContext, as from server_context(…), not {tls!r}")
     if tls is not None and not endpoint.secure:
         raise UrlError(url, "is not encrypted; with tls= use wss:// or tls://")
     return Recipe(

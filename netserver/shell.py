@@ -150,6 +150,8 @@ class Shell(asyncio.Protocol):
             if self.tls is not None:
                 data = self._decrypt(self.tls, data)
             self._take(self.wire.receive(data))
+        except Exception as error:  # a user's framing or transform, which ends its own connection
+            self.ending.fail(error)
         finally:
             self._corking = False
             if self._corked:
@@ -315,7 +317,7 @@ class Shell(asyncio.Protocol):
             return self.outflow.write(data)
         self._corked.append(data)
         self._corked_size += len(data)
-        return True
+        return self._corked_size <= CORK_LIMIT or self.uncork()
 
     def uncork(self) -> bool:
         """Write what was gathered."""

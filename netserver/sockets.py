@@ -68,7 +68,7 @@ def listening_sockets(url: str, endpoint: Endpoint, backlog: int) -> list[socket
 
 
 def _unix_socket(url: str, path: str, backlog: int) -> socket.socket:
-    _remove_stale(path)
+    _remove_stale(url, path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)
@@ -80,13 +80,14 @@ def _unix_socket(url: str, path: str, backlog: int) -> socket.socket:
     return sock
 
 
-def _remove_stale(path: str) -> None:
+def _remove_stale(url: str, path: str) -> None:
     """Remove the socket of a server that ended without removing it; leave anything else alone."""
     try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
+        mode = os.stat(path).st_mode
     except OSError:
         return
+    if not stat.S_ISSOCK(mode):
+        raise ListenError(url, "there is a file, and it is no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:

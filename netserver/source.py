@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from foreman import Worker
+from foreman import Node, Worker
 from netserver.connection import Connection
+from netserver.events import Failed, Moved
 from netserver.shell import Shell, address_of
 from netwire import Endpoint, TlsEngine, Wire
 
@@ -78,6 +79,9 @@ class Source(Worker):
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = recipe.connection_class()
+            if not hasattr(connection, "holds"):
+                name = recipe.connection_class.__name__
+                raise TypeError(f"{name}.__init__ must call super().__init__()")
             tls = recipe.make_tls(server_side)
             connection._shell = Shell(connection, recipe.make_wire(), tls, sock, self.server.config)
             connection.server = self.server
@@ -101,6 +105,17 @@ class Source(Worker):
             self._complained = home.clock()
             logger.warning("%r: %s", self, what)
 
-    def close(self) -> None:
-        """Make no more connections; those there are stay. Any thread."""
+    def close(self, timeout: float = 0.0) -> None:
+        """Make no more connections; those there are stay. Any thread.
+
+        Args:
+            timeout: How long to wait until it is so, seconds.
+        """
         raise NotImplementedError
+
+    def _moved(self, old: Node, new: Node) -> None:
+        self.server.tell(self, Moved(old, new))
+
+    def _fail(self, error: BaseException) -> None:
+        super()._fail(error)
+        self.server.tell(self, Failed(error))

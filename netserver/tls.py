@@ -35,6 +35,6 @@ def server_context(
         # Without a callable, OpenSSL would ask for the password on the terminal.
         context.load_cert_chain(certificate, key, password or (lambda: b""))
     except ssl.SSLError as error:
-        reason = (error.reason or str(error)).replace("_", " ").lower()
+        reason = (error.reason or "NO_PEM_CERTIFICATE_AND_KEY").replace("_", " ").lower()
         raise CertificateError(f"{certificate} with key {key or certificate}: {reason}") from error
     return context

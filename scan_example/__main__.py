@@ -41,7 +41,9 @@ class SlowSensor(Sensor):
 
 
 def tell(event: Event) -> None:
-    print(f"  {type(event).__name__.lower():8} {event.reason}")
+    worker, node = getattr(event, "worker", ""), getattr(event, "node", None)
+    where = f"{worker} -> {node.name}" if worker and node else worker or node.name if node else ""
+    print(f"  {type(event).__name__.lower():8} {where!s:18} {event.reason}")
 
 
 def duration(text: str) -> float:

@@ -84,9 +84,12 @@ def test_feed() -> None:
                 with Client(f"ws://127.0.0.1:{port}/?token=bob") as bob:
                     ann.send("to the others")
                     print(bob.recv(timeout=10))
+                    with Client(f"tcp://127.0.0.1:{bulk.port}", framing="lines") as bulky:
+                        bulky.send("in bulk")
+                        print(ann.recv(timeout=10), bob.recv(timeout=10))
         """
     )
-    assert run(program) == "up\n401\nto the others\n"
+    assert run(program) == "up\n401\nto the others\nb'in bulk' b'in bulk'\n"
 
 
 @pytest.mark.parametrize("module", ["scan_example", "chat_example", "benchmark"])

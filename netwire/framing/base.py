@@ -85,7 +85,7 @@ class Framing(Wire):
         return whole
 
     def receive(self, data: bytes) -> list[Event]:
-        if self.state is not _OPEN:
+        if self.state is not _OPEN or not data:
             return []
         # Any, because lists are invariant, and a second one would be paid for by every message.
         messages: Any = []

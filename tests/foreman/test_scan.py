@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from foreman import Foreman, ScanWorker
-from tests.foreman.conftest import PATIENCE, MakeForeman, until
+from tests.foreman.conftest import PATIENCE, until
 
 
 class Scanner(ScanWorker):
@@ -145,13 +145,33 @@ def test_without_scan_workers_a_node_has_no_timer(foreman: Foreman) -> None:
     assert node.scans._timer is None
 
 
-def test_scan_must_be_written(make_foreman: MakeForeman) -> None:
+def test_scan_must_be_written() -> None:
     class Forgetful(ScanWorker):
-        failed = threading.Event()
+        pass
+
+    with pytest.raises(TypeError, match=r"abstract method.* scan"):
+        Forgetful()  # type: ignore[abstract]
+
+
+def test_a_scan_that_always_raises_is_logged_now_and_then(
+    foreman: Foreman, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(ScanWorker):
+        required_latency = 0.01
+        failures = 0
+        often = threading.Event()
+
+        def scan(self) -> None:
+            raise RuntimeError("as the test wants")
 
         def on_error(self, error: BaseException) -> None:
-            assert isinstance(error, NotImplementedError)
-            self.failed.set()
+            self.failures += 1
+            if self.failures == 20:
+                self.often.set()
 
-    make_foreman().add(Forgetful())
-    assert Forgetful.failed.wait(PATIENCE)
+    worker = Broken()
+    foreman.add(worker)
+    assert worker.often.wait(PATIENCE)
+    assert worker.statistics().errors >= 20
+    logged = [record for record in caplog.records if record.exc_info]
+    assert 1 <= len(logged) < 20

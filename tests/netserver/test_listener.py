@@ -180,10 +180,13 @@ def test_a_class_that_cannot_be_made(site: Any, caplog: pytest.LogCaptureFixture
         def __init__(self) -> None:
             raise RuntimeError("as the test wants")
 
+    failed = threading.Semaphore(0)
     listener = site.listen("tcp://127.0.0.1:0", Broken)
+    listener.on_error = lambda error: failed.release()
     for _ in range(2):
         with site.dial(listener) as sock:
             assert sock.recv(1) == b""
+        assert failed.acquire(timeout=30)
     assert listener.statistics().errors == 2
     assert "as the test wants" in caplog.text
 

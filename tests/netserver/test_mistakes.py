@@ -1,0 +1,205 @@
+"""Mistakes that a user makes: a clear error, and nothing else harmed."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from netserver import Connection, Listener, Reject, Server, ServerConfig, events
+from netwire import Message, UrlError
+
+PATIENCE = 30.0
+
+
+class Echo(Connection):
+    def on_message(self, message: Message) -> None:
+        self.send(message)
+
+
+def dial(listener: Listener) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", listener.port), PATIENCE)
+
+
+def test_forgetting_to_call_the_base_class(caplog: pytest.LogCaptureFixture) -> None:
+    class Forgetful(Connection):
+        def __init__(self) -> None:
+            self.database = 1
+
+    class Slotless(Forgetful):
+        pass
+
+    with Server() as server:
+        listener = server.listen("tcp://127.0.0.1:0", Slotless)
+        good = server.listen("tcp://127.0.0.1:0", Echo)
+        with dial(listener) as sock:
+            assert sock.recv(1) == b""
+        with dial(good) as sock:
+            sock.sendall(b"12hi")
+            assert sock.recv(4) == b"12hi"
+        assert server.statistics().events["failed"] == 1
+    assert "Slotless.__init__ must call super().__init__()" in caplog.text
+
+
+def test_a_transform_that_raises_what_it_should_not() -> None:
+    class Broken:
+        def outgoing(self, message: Message) -> Message:
+            return message
+
+        def incoming(self, message: Message) -> Message:
+            raise KeyError("as the test wants")
+
+    errors: list[BaseException] = []
+
+    class Sensitive(Echo):
+        def on_error(self, error: BaseException) -> None:
+            errors.append(error)
+
+    with Server() as server:
+        listener = server.listen("tcp://127.0.0.1:0", Sensitive, transform=Broken)
+        with dial(listener) as sock:
+            sock.sendall(b"12hi")
+            assert sock.recv(1) == b""
+    assert [type(error) for error in errors] == [KeyError]
+    assert server.statistics().events["failed"] == 1
+
+
+def test_a_broadcast_without_end_from_a_handler() -> None:
+    """A reader that does not read is cut at the limit, whoever sends."""
+    accepted: list[int] = []
+    cut = threading.Event()
+
+    class Loud(Connection):
+        def on_open(self) -> None:
+            self.join("all")
+
+        def on_message(self, message: Message) -> None:
+            accepted.extend(
+                self.server.broadcast(bytes(1024 * 1024), group="all") for _ in range(64)
+            )
+
+        def on_close(self, code: int, reason: str) -> None:
+            assert code == 1008
+            cut.set()
+
+    with Server() as server:
+        listener = server.listen("tcp://127.0.0.1:0", Loud)
+        with dial(listener) as sock:
+            sock.sendall(b"11x")
+            assert cut.wait(PATIENCE)
+    assert 1 <= sum(accepted) < 32
+
+
+def test_the_last_words_reach_a_peer_that_is_still_sending() -> None:
+    class Leaving(Connection):
+        def on_message(self, message: Message) -> None:
+            self.send(b"goodbye")
+            self.close()
+
+    with Server() as server:
+        listener = server.listen("tcp://127.0.0.1:0", Leaving)
+        for _ in range(20):
+            with dial(listener) as sock:
+                sock.sendall(b"11x")
+                for _ in range(50):
+                    sock.sendall(b"11y" * 100)
+                sock.shutdown(socket.SHUT_WR)
+                received = b""
+                while piece := sock.recv(4096):
+                    received += piece
+                assert received == b"17goodbye"
+
+
+@pytest.mark.parametrize("name", ["close", "drain"])
+def test_ending_the_server_from_a_callback(name: str) -> None:
+    errors: list[BaseException] = []
+    told = threading.Event()
+
+    class Ender(Connection):
+        def on_message(self, message: Message) -> None:
+            getattr(self.server, name)()
+
+        def on_error(self, error: BaseException) -> None:
+            errors.append(error)
+            told.set()
+
+    with Server() as server:
+        listener = server.listen("tcp://127.0.0.1:0", Ender)
+        with dial(listener) as sock:
+            sock.sendall(b"11x")
+            assert told.wait(PATIENCE)
+    assert f"Server.{name}() cannot wait for the callback" in str(errors[0])
+
+
+def test_a_handler_that_never_returns_does_not_hold_up_the_end() -> None:
+    """The grace, and a little for the last words; its node is left to end with the process."""
+    entered, leave = threading.Event(), threading.Event()
+
+    class Endless(Connection):
+        def on_message(self, message: Message) -> None:
+            entered.set()
+            assert leave.wait(PATIENCE)
+
+    server = Server(config=ServerConfig(grace=0.2))
+    listener = server.listen("tcp://127.0.0.1:0", Endless)
+    server.start()
+    nodes = server.foreman.nodes
+    with dial(listener) as sock:
+        sock.sendall(b"11x")
+        assert entered.wait(PATIENCE)
+        began = time.monotonic()
+        assert not server.drain()
+        server.close()
+        assert time.monotonic() - began < PATIENCE / 3  # against hanging; it takes about two
+        leave.set()
+    for node in nodes:
+        assert node.stop(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"tls": "cert.pem"}, TypeError, "ssl.SSLContext"),
+        ({"transform": object()}, TypeError, "makes a Transform"),
+    ],
+)
+def test_options_that_are_none(options: dict[str, Any], error: type[Exception], text: str) -> None:
+    with Server() as server, pytest.raises(error, match=text):
+        server.listen("tls://127.0.0.1:0" if "tls" in options else "tcp://[::1]:0", Echo, **options)
+
+
+def test_a_path_to_listen_on() -> None:
+    with Server() as server, pytest.raises(UrlError, match="a listener serves every one"):
+        server.listen("ws://127.0.0.1:0/chat", Echo)
+
+
+def test_a_connection_that_no_server_made() -> None:
+    with pytest.raises(AttributeError, match="Echo was not made by a server"):
+        Echo().send(b"x")
+
+
+def test_a_refusal_without_a_status() -> None:
+    with pytest.raises(ValueError, match="a status of 400 to 599, not 'go away'"):
+        Reject("go away")  # type: ignore[arg-type]
+
+
+def test_events_of_a_listener_too() -> None:
+    moved: list[object] = []
+    told = threading.Event()
+
+    def hear(worker: object, event: object) -> None:
+        if isinstance(event, events.Moved):
+            moved.append(worker)
+            told.set()
+
+    with Server(on_event=hear) as server:
+        listener = server.listen("tcp://127.0.0.1:0", Echo)
+        assert server.foreman.move(listener, server.foreman.spawn()).result(PATIENCE)
+        assert told.wait(PATIENCE)
+        with dial(listener) as sock:
+            sock.sendall(b"12hi")
+            assert sock.recv(4) == b"12hi"
+    assert moved == [listener]
