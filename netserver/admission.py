@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from netserver.errors import Reject
 from netserver.events import Refused
-from netserver.holds import Hold
+from netserver.pauses import Pause
 from netwire import Message, Request, Response, State
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Admission:
         shell = self._shell
         self.pending = True
         shell.connection.request = request
-        shell.hold(Hold.ADMISSION)
+        shell.pause_reading(Pause.ADMISSION)
         shell.serial.call(self._ask, request)
 
     def answer(self, request: Request) -> None:

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from netserver.events import Closed, Failed
-from netserver.holds import Hold
+from netserver.pauses import Pause
 from netwire import RemoteError, Response, State, events
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Ending:
         self._leave_groups()
         shell.write(farewell)
         shell.inbox.end()
-        shell.release(Hold.HANDLER)  # all that comes is dropped now, except the peer's close
+        shell.resume_reading(Pause.HANDLER)  # all that comes but the peer's close is dropped
         seconds = shell.config.close_timeout
         self.expect(seconds, f"the peer did not answer the close within {seconds:g} s")
 
@@ -135,7 +135,7 @@ class Ending:
         shell.outflow.finish(linger)
         shell.inbox.end()
         if linger:
-            shell.release(Hold.ADMISSION | Hold.HANDLER)  # all that comes is dropped now
+            shell.resume_reading(Pause.ADMISSION | Pause.HANDLER)  # all that comes is dropped now
         if shell.transport is not None:
             seconds = shell.config.close_timeout
             self.expect(seconds, f"the peer did not take the rest within {seconds:g} s")

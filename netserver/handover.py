@@ -13,7 +13,7 @@ import socket
 from typing import TYPE_CHECKING, cast
 
 from foreman import Node, NotMovable
-from netserver.holds import Hold
+from netserver.pauses import Pause
 
 if TYPE_CHECKING:
     from netserver.shell import Shell
@@ -28,7 +28,7 @@ async def detach(shell: Shell) -> None:
     Raises:
         NotMovable: The connection closed meanwhile.
     """
-    shell.hold(Hold.MOVING)
+    shell.pause_reading(Pause.MOVING)
     try:
         while shell.serial.busy or _unwritten(shell):
             await shell.serial.idle()
@@ -38,7 +38,7 @@ async def detach(shell: Shell) -> None:
             raise NotMovable("it closes")
         descriptor = os.dup(transport.get_extra_info("socket").fileno())
     except BaseException:
-        shell.release(Hold.MOVING)
+        shell.resume_reading(Pause.MOVING)
         raise
     shell.socket = socket.socket(fileno=descriptor)
     shell.socket.setblocking(False)
@@ -52,7 +52,7 @@ async def attach(shell: Shell, node: Node) -> None:
     sock, shell.socket = shell.socket, None
     assert sock is not None
     shell.node = node
-    shell.clear_holds()
+    shell.clear_pauses()
     doorstep = Doorstep()
     try:
         await node.loop.connect_accepted_socket(lambda: doorstep, sock)
@@ -128,7 +128,7 @@ class Doorstep(asyncio.Protocol):
             transport.set_protocol(shell)
         happened = self._early or self._ended or self._lost is not None
         if happened:
-            shell.hold(Hold.ARRIVING)
+            shell.pause_reading(Pause.ARRIVING)
         shell.connection_made(transport)
         if happened:
             shell.node.loop.call_soon(self._tell, shell)
@@ -138,7 +138,7 @@ class Doorstep(asyncio.Protocol):
             return  # it was lost meanwhile, and the shell knows
         if self._early:
             shell.data_received(self._early)
-        shell.release(Hold.ARRIVING)
+        shell.resume_reading(Pause.ARRIVING)
         if self._lost is not None:
             shell.connection_lost(*self._lost)
         elif self._ended:

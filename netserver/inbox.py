@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from netserver.holds import Hold
+from netserver.pauses import Pause
 from netserver.pull import Pull
 from netwire import Message
 
@@ -48,7 +48,7 @@ class Inbox:
             shell.serial.call(self._deliver, message, size=len(message))
             waiting = shell.serial.size
         if waiting > shell.config.receive_limit:
-            shell.hold(Hold.HANDLER)
+            shell.pause_reading(Pause.HANDLER)
 
     def pull(self) -> None:
         """Have `Connection.handle` pull the messages from now on."""
@@ -84,4 +84,4 @@ class Inbox:
 
     def _release_below_half(self, waiting: int) -> None:
         if waiting <= self._shell.config.receive_limit // 2:
-            self._shell.release(Hold.HANDLER)
+            self._shell.resume_reading(Pause.HANDLER)

@@ -18,9 +18,9 @@ from netserver.admission import Admission
 from netserver.ending import Ending
 from netserver.events import Opened
 from netserver.handover import Doorstep
-from netserver.holds import Hold
 from netserver.inbox import Inbox
 from netserver.outflow import Outflow
+from netserver.pauses import Pause
 from netserver.serial import Serial
 from netwire import LocalError, Message, Response, State, TlsError, Wire, events
 from netwire.tls import TlsEngine
@@ -67,8 +67,8 @@ class Shell(asyncio.Protocol):
         "_corked",
         "_corked_size",
         "_corking",
-        "_holds",
         "_overrun",
+        "_pauses",
         "admission",
         "config",
         "connection",
@@ -111,7 +111,7 @@ class Shell(asyncio.Protocol):
         self._corking = False  # what is sent is gathered
         self._corked: list[bytes] = []
         self._corked_size = 0
-        self._holds = Hold(0)
+        self._pauses = Pause(0)
         self._overrun = False  # set by any thread, once: other threads sent too much
 
     @property
@@ -143,8 +143,8 @@ class Shell(asyncio.Protocol):
         node = self.node
         node.enter(connection)
         if len(data) >= WHOLE_READ:
-            self.hold(Hold.TURN)
-            node.loop.call_soon(self.release, Hold.TURN)
+            self.pause_reading(Pause.TURN)
+            node.loop.call_soon(self.resume_reading, Pause.TURN)
         self._corking = True
         try:
             if self.tls is not None:
@@ -167,12 +167,12 @@ class Shell(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.outflow.pause()
-        self.hold(Hold.WRITING)
+        self.pause_reading(Pause.WRITING)
 
     def resume_writing(self) -> None:
         self.outflow.resume()
         if not self.outflow.paused:
-            self.release(Hold.WRITING)
+            self.resume_reading(Pause.WRITING)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
@@ -364,7 +364,7 @@ class Shell(asyncio.Protocol):
         self.serial.call(connection.on_open)
         if connection.pulls:
             self.inbox.pull()
-        self.release(Hold.ADMISSION)
+        self.resume_reading(Pause.ADMISSION)
         self._take([*early, *self.wire.receive(b"")])
 
     def respond(self, response: Response) -> None:
@@ -388,23 +388,23 @@ class Shell(asyncio.Protocol):
 
     # ---------------------------------------------------------------- reading or not
 
-    def hold(self, reason: Hold) -> None:
+    def pause_reading(self, reason: Pause) -> None:
         """Stop reading for a reason; reading goes on when no reason is left."""
         transport = self.transport
-        if not self._holds and transport is not None and not transport.is_closing():
+        if not self._pauses and transport is not None and not transport.is_closing():
             transport.pause_reading()
-        self._holds |= reason
+        self._pauses |= reason
 
-    def release(self, reason: Hold) -> None:
+    def resume_reading(self, reason: Pause) -> None:
         """A reason not to read is gone."""
-        held, self._holds = self._holds, self._holds & ~reason
+        paused, self._pauses = self._pauses, self._pauses & ~reason
         transport = self.transport
-        if held and not self._holds and transport is not None and not transport.is_closing():
+        if paused and not self._pauses and transport is not None and not transport.is_closing():
             transport.resume_reading()
 
-    def clear_holds(self) -> None:
+    def clear_pauses(self) -> None:
         """A new transport comes, and it is read."""
-        self._holds = Hold(0)
+        self._pauses = Pause(0)
 
     def run_here(self, function: Callable[..., object], *args: Any) -> None:
         """Run on the connection's own thread: now, when this is it, or in turn."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntFlag
 
 
-class Hold(IntFlag):
+class Pause(IntFlag):
     """Reasons; a connection is read while there is none."""
 
     ADMISSION = 1  # on_connect has not answered
