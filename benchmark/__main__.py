@@ -9,7 +9,6 @@ from importlib.util import find_spec
 
 from benchmark.errors import BenchmarkError
 from benchmark.load.client import LoadError
-from benchmark.options import build_parser
 
 INTERRUPTED = 130  # what a shell reports for a command ended by SIGINT
 
@@ -21,23 +20,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 with a message on standard error.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = build_parser().parse_args(arguments)
     if find_spec("rich") is None:
         print("rich is not installed: pip install 'foreman-server[bench]'", file=sys.stderr)
         return 1
     from rich.console import Console
 
-    from benchmark import commands
+    from benchmark.commands import build_parser
     from benchmark.processes import raise_descriptor_limit
 
+    options = build_parser().parse_args(arguments)
     raise_descriptor_limit()
-    run = {
-        "echo": commands.echo,
-        "idle-memory": commands.idle_memory,
-        "idle-cpu": commands.idle_cpu,
-    }[options.command]
     try:
-        asyncio.run(run(options, arguments, Console(highlight=False)))
+        asyncio.run(options.run(options, arguments, Console(highlight=False)))
     except (BenchmarkError, LoadError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from rich.console import Console
+
 from benchmark.errors import BenchmarkError
 
 RESULTS = Path("benchmark-results")
@@ -56,6 +58,16 @@ def write(path: Path, content: object) -> None:
         path.write_text(json.dumps(content, indent=1) + "\n")
     except OSError as error:
         raise BenchmarkError(f"the results cannot be written: {error}") from error
+
+
+def save(path: Path, content: object, console: Console) -> None:
+    """Write the results and say where they are.
+
+    Raises:
+        BenchmarkError: They cannot be written.
+    """
+    write(path, content)
+    console.print(f"Results: {path}", soft_wrap=True)
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,31 @@
+"""The commands of ``python -m benchmark``, each a module: its options, its run, its results file.
+
+A command's module has ``add_options(commands)``, which adds its parser and names the coroutine
+function behind it, ``run(options, arguments, console)``, by ``set_defaults(run=run)``. What it
+measures is in a module of its own, one level up.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmark.commands import echo, idle_cpu, idle_memory, mixed
+
+COMMANDS = (
+    echo,
+    mixed,
+    idle_memory,
+    idle_cpu,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of every command; what is parsed has the command's ``run`` in it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark",
+        description="Measure the server, alone or beside others, on this machine.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_options(commands)
+    return parser
