@@ -18,7 +18,7 @@ from foreman.errors import NotMovable, NotRunning
 from foreman.events import Moved, Stayed
 
 if TYPE_CHECKING:
-    from foreman.foreman import Foreman
+    from foreman.dispatcher import Dispatcher
     from foreman.node import Node
     from foreman.seat import Seat
     from foreman.worker import Worker
@@ -30,25 +30,26 @@ class Carrier:
     """Carries out what the Foreman decided. Holds no state: a carry lives in its coroutines.
 
     Args:
-        foreman: Whose lock guards the seats.
+        dispatcher: Whose lock guards the seats.
         patience: How long a worker may take to let go of its node, seconds; then it stays.
     """
 
-    def __init__(self, foreman: Foreman, patience: float) -> None:
-        self._foreman = foreman
+    def __init__(self, dispatcher: Dispatcher, patience: float) -> None:
+        self._dispatcher = dispatcher
         self._patience = patience
 
     def fetch(self, worker: Worker, seat: Seat, home: Node | None) -> None:
         """Begin to carry the worker from ``home``; None when it is on no node yet."""
         if home is None:
-            self._go(seat.node, worker, seat, None, 0.0)
+            self._go(worker, seat, None, 0.0)
             return
         try:
             home.run_coroutine(self._leave(worker, seat, home))
         except NotRunning as error:
             self._lose(worker, seat, error)
 
-    def _go(self, target: Node, worker: Worker, seat: Seat, old: Node | None, left: float) -> None:
+    def _go(self, worker: Worker, seat: Seat, old: Node | None, left: float) -> None:
+        target = self._dispatcher.embark(seat)
         try:
             target.run_coroutine(self._arrive(worker, seat, target, old, left))
         except NotRunning as error:
@@ -60,19 +61,19 @@ class Carrier:
             worker._left()
         except Exception:
             logger.exception("%r raised on leaving", worker)
-        self._foreman.forget(worker, seat)
+        self._dispatcher.forget(worker, seat)
 
     async def _leave(self, worker: Worker, seat: Seat, here: Node) -> None:
         """Where it is: unless it is to be here, let the worker let go and send it on its way."""
-        foreman = self._foreman
+        dispatcher = self._dispatcher
         # Asked anew each time, under the lock: the seat may change at any moment.
-        while not foreman.settled(worker, seat, here):
+        while not dispatcher.settled(worker, seat, here):
             if seat.leaving:
                 here.run(worker, worker._deliver)  # what was handed over before it was removed
                 here.run(worker, worker.on_stop)
                 worker._home = None
                 here.run(worker, worker._left)
-                foreman.forget(worker, seat)
+                dispatcher.forget(worker, seat)
                 return
             left = here.clock()
             try:
@@ -84,12 +85,12 @@ class Carrier:
                 reason = f"stayed: {str(error) or type(error).__name__}"
                 if not isinstance(error, (NotMovable, asyncio.TimeoutError)):
                     logger.warning("%r could not be detached", worker, exc_info=error)
-                if foreman.stay(worker, seat, here):
-                    foreman.tell(Stayed(worker, here, reason))
+                if dispatcher.stay(worker, seat, here):
+                    dispatcher.tell(Stayed(worker, here, reason))
                     return
                 # Removed meanwhile: it is still here, so let it go from here.
             else:
-                self._go(seat.node, worker, seat, here, left)
+                self._go(worker, seat, here, left)
                 return
 
     @staticmethod
@@ -102,7 +103,7 @@ class Carrier:
         self, worker: Worker, seat: Seat, here: Node, old: Node | None, left: float
     ) -> None:
         """On the new node: take up work there."""
-        foreman = self._foreman
+        dispatcher = self._dispatcher
         try:
             await here.metered(worker, worker.attach(here))
         except (Exception, asyncio.CancelledError) as error:
@@ -110,7 +111,7 @@ class Carrier:
             if old is not None:
                 here.run(worker, worker.on_stop)
             here.run(worker, worker._left)
-            foreman.forget(worker, seat)
+            dispatcher.forget(worker, seat)
             return
         worker._home = here
         here.adopt(worker)
@@ -119,6 +120,6 @@ class Carrier:
         here.run(worker, worker._arrived, here)
         here.run(worker, worker._deliver)
         if old is not None:
-            foreman.tell(Moved(worker, old, here, here.clock() - left, seat.reason))
+            dispatcher.tell(Moved(worker, old, here, here.clock() - left, seat.reason))
             here.run(worker, worker._moved, old, here)
         await self._leave(worker, seat, here)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from functools import cached_property
 
 from attrs import frozen
 
@@ -15,72 +16,165 @@ class Demand:
         kind: The worker's class. What one of a kind has shown is assumed of the next.
         required_latency: The longest it may wait, once ready, seconds.
         hold: The longest it is expected to keep the node at a time, seconds.
+        mean: How long it keeps the node on average, seconds; at most `hold`.
         load: The share of the node's time it uses, 0 to 1.
+        computing: The share of its holds spent computing rather than waiting, 0 to 1.
         measured: Whether the costs come from measurement; otherwise they are assumed, and the
             room they take is reserved until the worker has run.
+        movable: Whether it can leave the node it is on.
     """
 
     kind: str
     required_latency: float
     hold: float
+    mean: float
     load: float
-    measured: bool
+    computing: float = 1.0
+    measured: bool = False
+    movable: bool = True
 
 
 @frozen(kw_only=True)
 class Group:
-    """Workers of one node that are alike: same kind, same declared latency, all measured or none.
+    """Workers of one node that are alike in all that a decision looks at.
+
+    They are of the same kind, declare the same latency, keep the node for times of the same
+    magnitude, compute or wait, are measured or not, can be moved or cannot. So an offender is never
+    in one group with those it harms, though it be of the same kind.
 
     Attributes:
-        kind, required_latency, measured: As in `Demand`.
+        kind, required_latency, measured, movable: As in `Demand`.
         count: How many.
         hold: The longest hold expected of any of them, seconds.
+        round: Their mean holds added up, seconds: what it takes to serve each of them once.
         load: Their loads added up.
-        rush: The sum of each one's load times hold, seconds: what the expected queue grows with.
+        rush: The sum of each one's load times mean hold, seconds: what a queue grows with.
+        computing: The part of `load` that is computing.
     """
 
     kind: str
     required_latency: float
     measured: bool
+    movable: bool
     count: int
     hold: float
+    round: float
     load: float
     rush: float
+    computing: float
 
     @classmethod
-    def of(cls, demand: Demand) -> Group:
+    def of(cls, demand: Demand, count: int = 1) -> Group:
+        """So many workers with the same demand."""
         return cls(
             kind=demand.kind,
             required_latency=demand.required_latency,
             measured=demand.measured,
-            count=1,
+            movable=demand.movable,
+            count=count,
             hold=demand.hold,
-            load=demand.load,
-            rush=demand.load * demand.hold,
+            round=count * demand.mean,
+            load=count * demand.load,
+            rush=count * demand.load * demand.mean,
+            computing=count * demand.load * demand.computing,
         )
 
+    def of_count(self, count: int) -> Group:
+        """So many of them, each as the average one, with the longest hold still among them."""
+        share = count / self.count
+        return Group(
+            kind=self.kind,
+            required_latency=self.required_latency,
+            measured=self.measured,
+            movable=self.movable,
+            count=count,
+            hold=self.hold,
+            round=share * self.round,
+            load=share * self.load,
+            rush=share * self.rush,
+            computing=share * self.computing,
+        )
 
-@frozen(kw_only=True)
+    @property
+    def typical(self) -> Demand:
+        """The average member, with the longest hold."""
+        return Demand(
+            kind=self.kind,
+            required_latency=self.required_latency,
+            hold=self.hold,
+            mean=self.round / self.count,
+            load=self.load / self.count,
+            computing=min(1.0, self.computing / self.load) if self.load else 1.0,
+            measured=self.measured,
+            movable=self.movable,
+        )
+
+    @property
+    def outsized(self) -> bool:
+        """Whether one of them was measured to hold its node longer than it would wait itself.
+
+        It could not share a node even with another of its own.
+        """
+        return self.measured and self.hold > self.required_latency
+
+    @property
+    def computes(self) -> bool:
+        """Whether most of the time they take goes into computing."""
+        return self.computing >= self.load / 2
+
+
+@frozen(kw_only=True, slots=True)
 class NodeView:
     """One node as the policy sees it.
 
     Attributes:
         name: The node's name.
         groups: Its workers.
-        stuck: Whether it has been kept busy by one worker for longer than it has promised.
+        stuck: Whether one worker keeps it busy for longer than it has promised, right now.
+        retiring: Whether it is being emptied, so that nobody new may come.
+        late: How often it broke a promise since it was last acted on, counted once a look.
+        bursty: Whether its workers have shown to become ready at the same time, so that the queue
+            must be taken at its longest.
+        calm: Seconds since it last broke a promise, or was spawned.
+        settled: Seconds since it was last acted on: since what was measured is about what is there.
     """
 
     name: str
     groups: tuple[Group, ...] = ()
     stuck: bool = False
+    retiring: bool = False
+    late: int = 0
+    bursty: bool = False
+    calm: float = 0.0
+    settled: float = 0.0
 
-    @property
+    @cached_property
     def count(self) -> int:
         return sum(group.count for group in self.groups)
 
-    @property
+    @cached_property
     def load(self) -> float:
         return sum(group.load for group in self.groups)
+
+    @cached_property
+    def computing(self) -> float:
+        """The share of its time in which it computes, 0 to 1."""
+        return min(1.0, sum(group.computing for group in self.groups))
+
+    @cached_property
+    def longest(self) -> float:
+        """The longest hold of anybody there, seconds."""
+        return max((group.hold for group in self.groups), default=0.0)
+
+    @cached_property
+    def round(self) -> float:
+        """What it takes to serve each of them once, seconds."""
+        return sum(group.round for group in self.groups)
+
+    @cached_property
+    def strictest(self) -> float:
+        """The strictest latency promised to any that would itself keep it, seconds."""
+        return min((g.required_latency for g in self.groups if not g.outsized), default=math.inf)
 
 
 @frozen(kw_only=True)
@@ -92,106 +186,16 @@ class Snapshot:
         max_nodes: How many there may be.
         lock_delay: What a ready worker loses to the interpreter lock for each other node that
             computes, seconds: the interpreter's switch interval, or 0 where there is no such lock.
+        relapses: How often lately a worker that had been moved away for what it did had to be
+            moved away again, because nodes were merged too early.
     """
 
     nodes: tuple[NodeView, ...]
     max_nodes: int
     lock_delay: float = 0.0
+    relapses: int = 0
 
-
-class Roster:
-    """The demands on one node, kept as groups while workers come and go. Guarded by its owner.
-
-    Adding and removing costs the same however many workers there are, except that removing the
-    last member with a group's longest hold looks through that group once.
-
-    Attributes:
-        count: How many workers there are.
-        latencies: The latencies declared here, strictest first. Replaced, never changed, so it may
-            be read without the lock.
-    """
-
-    __slots__ = ("_groups", "_view", "count", "latencies")
-
-    def __init__(self) -> None:
-        self._groups: dict[tuple[str, float, bool], _Tally] = {}
-        self._view: tuple[Group, ...] | None = None
-        self.count = 0
-        self.latencies: tuple[float, ...] = ()
-
-    def add(self, key: object, demand: Demand) -> None:
-        group = (demand.kind, demand.required_latency, demand.measured)
-        tally = self._groups.get(group)
-        if tally is None:
-            tally = self._groups[group] = _Tally()
-            self._list_latencies()
-        tally.add(key, demand)
-        self.count += 1
-        self._view = None
-
-    def remove(self, key: object, demand: Demand) -> None:
-        group = (demand.kind, demand.required_latency, demand.measured)
-        tally = self._groups[group]
-        tally.remove(key, demand)
-        if not tally.members:
-            del self._groups[group]
-            self._list_latencies()
-        self.count -= 1
-        self._view = None
-
-    def groups(self) -> tuple[Group, ...]:
-        if self._view is None:
-            self._view = tuple(
-                tally.group(kind, latency, measured)
-                for (kind, latency, measured), tally in self._groups.items()
-            )
-        return self._view
-
-    def members(self) -> list[Any]:
-        return [key for tally in self._groups.values() for key in tally.members]
-
-    def _list_latencies(self) -> None:
-        self.latencies = tuple(sorted({latency for _, latency, _ in self._groups}))
-
-
-class _Tally:
-    """The sums behind one `Group`."""
-
-    __slots__ = ("hold", "load", "longest", "members", "rush")
-
-    def __init__(self) -> None:
-        self.members: dict[object, Demand] = {}
-        self.hold = self.load = self.rush = 0.0
-        self.longest = 0  # members whose hold is the longest
-
-    def add(self, key: object, demand: Demand) -> None:
-        self.members[key] = demand
-        if not self.longest or demand.hold > self.hold:
-            self.hold, self.longest = demand.hold, 1
-        elif demand.hold == self.hold:
-            self.longest += 1
-        self.load += demand.load
-        self.rush += demand.load * demand.hold
-
-    def remove(self, key: object, demand: Demand) -> None:
-        del self.members[key]
-        if demand.hold == self.hold:
-            self.longest -= 1
-            if not self.longest and self.members:
-                holds = [other.hold for other in self.members.values()]
-                self.hold = max(holds)
-                self.longest = holds.count(self.hold)
-        # Sums of floats drift; below zero they would turn into room that is not there.
-        self.load = max(0.0, self.load - demand.load)
-        self.rush = max(0.0, self.rush - demand.load * demand.hold)
-
-    def group(self, kind: str, required_latency: float, measured: bool) -> Group:
-        return Group(
-            kind=kind,
-            required_latency=required_latency,
-            measured=measured,
-            count=len(self.members),
-            hold=self.hold,
-            load=self.load,
-            rush=self.rush,
-        )
+    @cached_property
+    def computing(self) -> float:
+        """How many nodes' worth of computing there is."""
+        return sum(node.computing for node in self.nodes)

@@ -70,13 +70,15 @@ class Missed:
 class Stuck:
     """A node has not come round for longer than it promised; ``holder`` is what it is busy with.
 
-    ``holder`` is None when the node is not in any worker's code.
+    ``holder`` is None when the node is not in any worker's code. ``stack`` is where its thread was
+    when that was noticed, innermost call last.
     """
 
     node: Node
     holder: Worker | None
     wait: float
     reason: str
+    stack: str
 
 
 @frozen

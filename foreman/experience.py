@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import exp, log
+
 from attrs import evolve
 
 from foreman.demand import Demand
@@ -9,9 +12,16 @@ from foreman.demand import Demand
 # How much what a class has shown before counts beside what it shows now.
 MEMORY = 0.5
 
+# Holds are taken for at least this long, seconds, so that they have a logarithm.
+SHORTEST = 1e-7
+
 
 class Experience:
-    """A mean over the members of a class and a fading past. Guarded by the Foreman's lock."""
+    """A mean over the members of a class and a fading past. Guarded by the Foreman's lock.
+
+    Of holds it is the geometric mean, so that a few offenders do not bring their whole class into
+    disrepute: each of them is known by what it did itself.
+    """
 
     def __init__(self) -> None:
         self._shown: dict[str, Demand] = {}
@@ -20,12 +30,25 @@ class Experience:
         """What one worker of this class may be expected to cost; None if none has run yet."""
         return self._shown.get(kind)
 
-    def learn(self, kind: str, demands: list[Demand]) -> None:
+    def learn(self, kind: str, demands: Sequence[Demand]) -> None:
         """Take in what workers of one class have just been measured to cost."""
-        hold = sum(demand.hold for demand in demands) / len(demands)
-        load = sum(demand.load for demand in demands) / len(demands)
+        count = len(demands)
+        hold = sum(log(max(SHORTEST, demand.hold)) for demand in demands) / count
+        mean = sum(log(max(SHORTEST, demand.mean)) for demand in demands) / count
+        load = sum(demand.load for demand in demands) / count
+        computing = sum(demand.computing for demand in demands) / count
         before = self._shown.get(kind)
         if before is not None:
-            hold += MEMORY * (before.hold - hold)
+            hold += MEMORY * (log(before.hold) - hold)
+            mean += MEMORY * (log(before.mean) - mean)
             load += MEMORY * (before.load - load)
-        self._shown[kind] = evolve(demands[0], hold=hold, load=load)
+            computing += MEMORY * (before.computing - computing)
+        self._shown[kind] = evolve(
+            demands[0],
+            hold=exp(hold),
+            mean=exp(mean),
+            load=load,
+            computing=computing,
+            measured=True,
+            movable=True,
+        )

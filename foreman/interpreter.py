@@ -18,6 +18,11 @@ def has_lock() -> bool:
     return True if enabled is None else bool(enabled())
 
 
+def interval_for(strictest: float) -> float:
+    """The switch interval under which a latency of so many seconds can be kept, seconds."""
+    return max(SHORTEST, strictest * SHARE_OF_LATENCY)
+
+
 class SwitchInterval:
     """Lets the interpreter's switch interval follow the strictest latency declared anywhere.
 
@@ -38,7 +43,7 @@ class SwitchInterval:
             if strictest is None:
                 self._wishes.pop(id(owner), None)
             else:
-                self._wishes[id(owner)] = max(SHORTEST, strictest * SHARE_OF_LATENCY)
+                self._wishes[id(owner)] = interval_for(strictest)
             interval = min([self._found, *self._wishes.values()])
             if not self._wishes:
                 self._found = None

@@ -82,6 +82,7 @@ class HoldMeter:
         "cpu_of",
         "held",
         "longest",
+        "mean",
         "peak",
         "runs",
         "samples_cpu",
@@ -98,6 +99,7 @@ class HoldMeter:
         self.total_held = 0.0
         self.worst = 0.0
         self.peak = 0.0  # longest recent hold: what the policy reckons with
+        self.mean = 0.0  # mean of recent holds
         self.samples_cpu = False
         self.cpu = 0.0  # CPU seconds within ...
         self.cpu_of = 0.0  # ... this many seconds held
@@ -105,6 +107,9 @@ class HoldMeter:
     def fold(self) -> float:
         """Close the window; returns the seconds held in it."""
         held = self.held
+        if self.runs:
+            mean = held / self.runs
+            self.mean = (self.mean + mean) / 2 if self.total_runs else mean
         self.total_runs += self.runs
         self.total_held += held
         self.worst = max(self.worst, self.longest)
@@ -113,6 +118,11 @@ class HoldMeter:
         self.runs = 0
         self.held = self.longest = 0.0
         return held
+
+    @property
+    def computing(self) -> float | None:
+        """The share of the holds spent computing; None while they are too short to tell."""
+        return min(1.0, self.cpu / self.cpu_of) if self.cpu_of else None
 
     def statistics(self) -> HoldStatistics:
         count = self.total_runs + self.runs

@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine, Generator
 from time import thread_time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from foreman.demand import Roster
 from foreman.errors import NotRunning
 from foreman.meters import ScanLatency, ScanMeter, WaitMeter, WaitStatistics
+from foreman.roster import Roster
 from foreman.scan import ScanPass
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Node:
     def workers(self) -> tuple[Worker, ...]:
         """The workers counted on this node: there, or on their way to it."""
         with self._guard:
-            return tuple(self.roster.members())
+            return tuple(seat.worker for seat in self.roster.members())
 
     @property
     def scan_latency(self) -> ScanLatency:

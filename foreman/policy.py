@@ -1,74 +1,30 @@
-"""Where a worker may run: decisions from measurements, and nothing else.
-
-A policy is pure. It reads no clock and does no I/O: the same snapshot gives the same decision, so
-it is tested with made-up snapshots. The Foreman carries its decisions out.
-"""
+"""Where workers run by default: best fit, relief at once, merging after a long calm."""
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+import math
+from collections.abc import Sequence
 
-from attrs import evolve, field, frozen, validators
+from attrs import Attribute, evolve, field, frozen, validators
 
+from foreman.decisions import Action, Place, Placement, Refuse, Spawn
 from foreman.demand import Demand, Group, NodeView, Snapshot
+from foreman.feasibility import Conditions, find_obstacle
+from foreman.merging import merge
+from foreman.relief import relieve
 
 
-@frozen
-class Place:
-    """Put the worker on this node."""
-
-    node: str
-    reason: str
-
-
-@frozen
-class Spawn:
-    """Start a node and put the worker on it."""
-
-    reason: str
-
-
-@frozen
-class Refuse:
-    """No place can be found that keeps every declared latency."""
-
-    reason: str
-
-
-Placement: TypeAlias = Place | Spawn | Refuse
-
-
-class Policy(Protocol):
-    """What decides. Implementations are pure and may be shared between threads."""
-
-    def assume(self, kind: str, required_latency: float, shown: Demand | None) -> Demand:
-        """The demand to reckon with for a worker that has not run yet.
-
-        Args:
-            kind: Its class.
-            required_latency: What it declares, seconds.
-            shown: What workers of that class have cost so far, or None if none has run.
-        """
-
-    def place(self, demand: Demand, snapshot: Snapshot, home: str | None = None) -> Placement:
-        """Where a worker with this demand goes.
-
-        Args:
-            demand: The worker; not counted in the snapshot.
-            snapshot: The nodes as they are.
-            home: The node it is on already, preferred while it is feasible; None for a new one.
-        """
+def _share(_rules: object, attribute: Attribute[float], value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"{attribute.name} must be between 0 and 1, not {value!r}")
 
 
 @frozen(kw_only=True)
 class BestFit:
     """The fullest node on which every declared latency can still be kept.
 
-    A node may hold a set of workers if, for every one of them, what it may have to wait fits its
-    declared latency. It may have to wait for the longest hold of any *other* worker there, because
-    nothing can be preempted; for the queue expected ahead of it; and for the interpreter lock.
-    The queue is that of a single server, the Pollaczek-Khinchine mean: the sum of each worker's
-    load times hold, over twice the share of time left idle.
+    Up fast, down slowly: a broken promise is acted on at once, by moving those away who are to
+    blame for it; nodes are merged only after a long calm, and with a margin.
 
     Args:
         assumed_hold: The hold assumed of a worker of a class that has not run yet, as a share of
@@ -76,90 +32,142 @@ class BestFit:
         assumed_load: The share of a node reserved for a worker until it has run, so that a burst
             of unknown workers spreads.
         full: The load up to which a node is filled, 0 to 1.
+        period: For how long a node is left alone after it was acted on, seconds: what is measured
+            must first be about what is there.
+        patience: How long a node must have kept its promises before it is merged, seconds; twice
+            as long after each relapse.
+        most_patience: What `patience` is never doubled beyond, seconds.
+        margin: The share of each declared latency that may be used up where nodes are merged.
+        misses: How many broken promises without a measured cause are taken for a burst.
     """
 
-    assumed_hold: float = field(default=0.25, validator=[validators.gt(0), validators.lt(1)])
-    assumed_load: float = field(default=1 / 128, validator=[validators.gt(0), validators.lt(1)])
-    full: float = field(default=0.8, validator=[validators.gt(0), validators.lt(1)])
+    assumed_hold: float = field(default=0.25, validator=_share)
+    assumed_load: float = field(default=1 / 128, validator=_share)
+    full: float = field(default=0.8, validator=_share)
+    period: float = field(default=0.5, validator=validators.gt(0))
+    patience: float = field(default=10.0, validator=validators.gt(0))
+    most_patience: float = field(default=600.0, validator=validators.gt(0))
+    margin: float = field(default=0.5, validator=_share)
+    misses: int = field(default=3, validator=validators.gt(0))
 
     def assume(self, kind: str, required_latency: float, shown: Demand | None) -> Demand:
-        return Demand(
-            kind=kind,
-            required_latency=required_latency,
-            hold=self.assumed_hold * required_latency if shown is None else shown.hold,
-            load=self.assumed_load if shown is None else max(shown.load, self.assumed_load / 8),
-            measured=False,
-        )
+        if shown is None:
+            hold = mean = self.assumed_hold * required_latency
+            return Demand(
+                kind=kind,
+                required_latency=required_latency,
+                hold=hold,
+                mean=mean,
+                load=self.assumed_load,
+            )
+        # A newcomer may do more than the others at first, as everybody says hello then.
+        load = max(shown.load, self.assumed_load / 8)
+        return evolve(shown, required_latency=required_latency, load=load, measured=False)
 
-    def place(self, demand: Demand, snapshot: Snapshot, home: str | None = None) -> Placement:
+    # ---------------------------------------------------------------- placing
+
+    def place(
+        self, demand: Demand, snapshot: Snapshot, home: str | None = None, avoid: str | None = None
+    ) -> Placement:
         newcomer = Group.of(demand)
+        open_nodes = [
+            node
+            for node in snapshot.nodes
+            if not node.stuck and not node.retiring and node.name != avoid
+        ]
         best: NodeView | None = None
-        obstacle = ""
-        for node in snapshot.nodes:
-            if node.stuck:
-                obstacle = obstacle or f"{node.name} is stuck"
+        for node in open_nodes:
+            fuller = best is None or (node.load, node.count) > (best.load, best.count)
+            if not (fuller or node.name == home) or self._is_hopeless(node, newcomer):
                 continue
-            broken = self._obstacle((*node.groups, newcomer), self._lock_wait(node, snapshot))
-            if broken:
-                obstacle = f"on {node.name}, {broken}"
-            elif node.name == home:
-                return Place(node.name, "stays: every latency there can be kept")
-            elif best is None or (node.load, node.count) > (best.load, best.count):
+            if find_obstacle((*node.groups, newcomer), self.conditions(node, snapshot)) is None:
+                if node.name == home:
+                    return Place(home, "stays: every latency there can be kept")
                 best = node
         if best is not None:
             return Place(best.name, f"the fullest of the nodes that can keep it, {best.count} here")
-        if len(snapshot.nodes) < snapshot.max_nodes:
-            return Spawn(obstacle or "there is no node yet")
-        return self._squeeze(demand, snapshot, obstacle)
-
-    def _squeeze(self, demand: Demand, snapshot: Snapshot, obstacle: str) -> Placement:
-        """At the cap: what stands only on assumptions does not justify refusing anybody."""
-        newcomer = Group.of(demand if demand.measured else evolve(demand, hold=0.0, load=0.0))
-        reserved: list[tuple[float, int, str]] = []
-        for node in snapshot.nodes:
-            known = (*(group for group in node.groups if group.measured), newcomer)
-            if not node.stuck and not self._obstacle(known, self._lock_wait(node, snapshot)):
-                reserved.append((node.load, node.count, node.name))
-        if not reserved:
-            return Refuse(f"all {snapshot.max_nodes} nodes are taken; {obstacle}")
-        load, count, name = min(reserved)
-        return Place(
-            name, f"no more nodes may be spawned; {count} here, the least reserved ({load:.0%})"
+        free = snapshot.max_nodes - len(snapshot.nodes)
+        reason = self._why_not(newcomer, open_nodes, snapshot)
+        # The last node that may be spawned is for those who keep to what they declare.
+        if free > 1 or (free == 1 and not newcomer.outsized):
+            return Spawn(reason)
+        place = self._squeeze(demand, open_nodes, snapshot)
+        if place is not None:
+            return place
+        return (
+            Spawn(reason)
+            if free
+            else Refuse(f"all {len(snapshot.nodes)} nodes are taken; {reason}")
         )
 
-    def _obstacle(self, groups: tuple[Group, ...], lock_wait: float) -> str:
-        """What breaks a promise on a node with these groups; empty when nothing does."""
-        load = sum(group.load for group in groups)
-        alone = len(groups) == 1 and groups[0].count == 1
-        if load > self.full and not alone:
-            return f"the load would be {load:.0%} of at most {self.full:.0%}"
-        queue = sum(group.rush for group in groups) / (2 * (1 - min(load, self.full)))
-        longest, second = _two_longest(groups)
-        for group in groups:
-            # The one with the longest hold does not wait for itself.
-            others = second if group is longest and group.count == 1 else longest
-            wait = (others.hold if others else 0.0) + (0.0 if alone else queue) + lock_wait
-            if wait > group.required_latency and not alone:
-                kind = group.kind.rpartition(".")[2]
-                return f"{kind} declaring {group.required_latency:g} s might wait {wait:.3g} s"
-        return ""
+    def _is_hopeless(self, node: NodeView, newcomer: Group) -> bool:
+        """Whether a glance at a node's sums shows what `find_obstacle` would; it often does."""
+        if newcomer.outsized or node.strictest == math.inf:
+            return False
+        return (
+            node.longest > newcomer.required_latency
+            or newcomer.hold > node.strictest
+            or (
+                node.load + newcomer.load > self.full and node.round - node.longest > node.strictest
+            )
+        )
 
-    @staticmethod
-    def _lock_wait(node: NodeView, snapshot: Snapshot) -> float:
-        """What the other nodes' computing adds, seconds.
+    def _squeeze(
+        self, demand: Demand, open_nodes: Sequence[NodeView], snapshot: Snapshot
+    ) -> Place | None:
+        """At the cap nobody is refused for what is only assumed, or for who breaks the deal."""
+        newcomer = Group.of(demand if demand.measured else evolve(demand, hold=0, mean=0, load=0))
+        for node in sorted(open_nodes, key=lambda node: (node.load, node.count)):
+            known = (*(group for group in node.groups if group.measured), newcomer)
+            conditions = evolve(self.conditions(node, snapshot), excused=True)
+            if find_obstacle(known, conditions) is None:
+                return Place(
+                    node.name,
+                    f"no more nodes may be spawned; {node.count} here, the least reserved "
+                    f"({node.load:.0%})",
+                )
+        return None
 
-        Weighted by their load: an idle node never holds the lock.
-        """
-        others = sum(min(1.0, other.load) for other in snapshot.nodes if other is not node)
-        return snapshot.lock_delay * others
+    def _why_not(self, newcomer: Group, open_nodes: Sequence[NodeView], snapshot: Snapshot) -> str:
+        """What stands against the emptiest of the nodes."""
+        if open_nodes:
+            node = min(open_nodes, key=lambda node: (node.load, node.count))
+            conditions = self.conditions(node, snapshot)
+            obstacle = find_obstacle((*node.groups, newcomer), conditions)
+            return f"on {node.name}, {obstacle}"
+        stuck = [node.name for node in snapshot.nodes if node.stuck]
+        if stuck:
+            return f"{stuck[0]} is stuck"
+        return "there is no other node" if snapshot.nodes else "there is no node yet"
 
+    def conditions(self, node: NodeView, snapshot: Snapshot) -> Conditions:
+        """Under what the workers of a node are served."""
+        return Conditions(
+            full=self.full,
+            lock_wait=snapshot.lock_delay * (snapshot.computing - node.computing),
+            bursty=node.bursty,
+            one_lock=snapshot.lock_delay > 0,
+        )
 
-def _two_longest(groups: tuple[Group, ...]) -> tuple[Group | None, Group | None]:
-    longest: Group | None = None
-    second: Group | None = None
-    for group in groups:
-        if longest is None or group.hold > longest.hold:
-            longest, second = group, longest
-        elif second is None or group.hold > second.hold:
-            second = group
-    return longest, second
+    # ---------------------------------------------------------------- reviewing
+
+    def review(self, snapshot: Snapshot) -> Sequence[Action]:
+        actions: list[Action] = []
+        for node in snapshot.nodes:
+            if node.stuck:
+                actions += self._replace(node, snapshot)
+            elif node.settled >= self.period and not node.retiring:
+                actions += relieve(node, snapshot, self)
+        if not actions and not any(node.retiring for node in snapshot.nodes):
+            actions += merge(snapshot, self)
+        return actions
+
+    def _replace(self, node: NodeView, snapshot: Snapshot) -> list[Action]:
+        """A stuck node takes nobody: have another ready for those who would have come."""
+        if not node.groups:
+            return []
+        strictest = min(node.groups, key=lambda group: group.required_latency)
+        placement = self.place(strictest.typical, snapshot, avoid=node.name)
+        if not isinstance(placement, Spawn):
+            return []
+        return [Spawn(f"{node.name} is stuck and takes nobody; {placement.reason}")]

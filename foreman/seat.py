@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foreman.demand import Demand
-    from foreman.node import Node
+    from foreman.evacuation import Evacuation
 
 
 class Seat:
@@ -17,22 +17,49 @@ class Seat:
     every leg of the way, so a second decision during a move merely extends it.
 
     Attributes:
+        worker: Whose it is.
         node: The node on whose roster it counts: where it is, or where it goes.
         demand: What it counts there.
+        reason: Why it goes where it goes.
+        bound: The node it is on, or physically on its way to, which must not end meanwhile; None
+            before it was sent anywhere.
         in_transit: Whether somebody is carrying it already.
         leaving: Whether it was removed and only has to be let go.
+        evacuation: What moves it, among others; None when nothing does.
+        offended: Whether it was moved away for what it did to others.
+        pardoned: Whether it was let back among them since.
+        stays_until: Until when it is taken for one that cannot be moved, by the Foreman's clock.
         arrivals: Futures of those who wait for a move, each with the node it was asked to go to.
         departures: Futures of those who wait for its removal.
-        reason: Why it goes where it goes.
     """
 
-    __slots__ = ("arrivals", "demand", "departures", "in_transit", "leaving", "node", "reason")
+    __slots__ = (
+        "arrivals",
+        "bound",
+        "demand",
+        "departures",
+        "evacuation",
+        "in_transit",
+        "leaving",
+        "node",
+        "offended",
+        "pardoned",
+        "reason",
+        "stays_until",
+        "worker",
+    )
 
-    def __init__(self, node: Node, demand: Demand, reason: str) -> None:
+    def __init__(self, worker: Any, node: Any, demand: Demand, reason: str) -> None:
+        self.worker = worker
         self.node = node
         self.demand = demand
         self.reason = reason
+        self.bound: Any = None
         self.in_transit = True
         self.leaving = False
-        self.arrivals: list[tuple[Node, Future[bool]]] = []
+        self.evacuation: Evacuation | None = None
+        self.offended = False
+        self.pardoned = False
+        self.stays_until = 0.0
+        self.arrivals: list[tuple[Any, Future[bool]]] = []
         self.departures: list[Future[None]] = []

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
+import traceback
 from typing import TYPE_CHECKING
+
+from attrs import define
 
 from foreman.events import Missed, Stuck
 
 if TYPE_CHECKING:
-    from foreman.foreman import Foreman
+    from foreman.dispatcher import Dispatcher
     from foreman.node import Node
 
 logger = logging.getLogger(__name__)
@@ -19,24 +23,50 @@ logger = logging.getLogger(__name__)
 SHORTEST_LOOK = 0.005
 LONGEST_LOOK = 0.1
 
-# A node that misses its promise again and again is reported this often, seconds.
+# How often the policy is asked although no promise was broken, seconds.
+REVIEW_PERIOD = 0.25
+
+# A node that misses its promise again and again is reported this often, and the stack of what
+# makes it stuck is logged this often, seconds.
 REPORT_PERIOD = 1.0
+STACK_PERIOD = 10.0
+
+# A node is stuck, and not just late, when it has not come round for this long, seconds: many times
+# what the operating system or the garbage collector may take.
+STUCK_AFTER = 0.05
+
+# After this long without anything to do a node is at rest, seconds.
+REST_AFTER = 5.0
+
+# How many calls of the stack are logged, those nearest to what is running.
+STACK_DEPTH = 12
 
 # How long the end of the watch is waited for, seconds: a listener may be slow.
 ENDING = 5.0
 
 
+@define(eq=False)
+class _Watched:
+    """What the watcher remembers of a node."""
+
+    missed_reported: float = -math.inf
+    stack_logged: float = -math.inf
+    active: float = 0.0
+    rested: bool = False
+
+
 class Watcher:
     """Sends stamps to the nodes that are doing something and reads how long they take.
 
-    A node that does nothing is sent nothing: an idle server sleeps. Owned by its own thread,
-    except `start` and `stop`.
+    A node that does nothing is sent nothing: an idle server sleeps. When a promise was broken, and
+    every now and then, it has the policy review the nodes. Owned by its own thread, except `start`
+    and `stop`.
     """
 
-    def __init__(self, foreman: Foreman) -> None:
-        self._foreman = foreman
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
         self._end = threading.Event()
-        self._reported: dict[Node, float] = {}
+        self._watched: dict[Node, _Watched] = {}
         self._thread = threading.Thread(target=self._run, name="foreman-watcher", daemon=True)
 
     def start(self) -> None:
@@ -49,32 +79,57 @@ class Watcher:
 
     def _run(self) -> None:
         look = LONGEST_LOOK
+        reviewed = self._dispatcher.clock()
         while not self._end.wait(look):
             look = LONGEST_LOOK
-            for node in self._foreman.nodes:
+            nodes = self._dispatcher.nodes
+            late = False
+            for node in nodes:
                 try:
-                    look = min(look, self._watch(node))
+                    soon, missed = self._watch(node)
+                    look = min(look, soon)
+                    late = late or missed
                 except Exception:  # such as a worker's __repr__: the watch must go on
                     logger.exception("watching %s failed", node.name)
+            now = self._dispatcher.clock()
+            if late or now - reviewed >= REVIEW_PERIOD:
+                reviewed = now
+                try:
+                    self._dispatcher.review()
+                except Exception:  # such as a policy of the user's
+                    logger.exception("the review failed")
+            for node in self._watched.keys() - set(nodes):
+                del self._watched[node]
 
-    def _watch(self, node: Node) -> float:
-        """Look at one node; returns when to look again, in seconds."""
+    def _watch(self, node: Node) -> tuple[float, bool]:
+        """Look at one node; returns when to look again, seconds, and whether it broke a promise."""
         promised = min(node.roster.latencies, default=math.inf)  # to nobody, nothing is promised
         now = node.clock()
+        watched = self._watched.get(node)
+        if watched is None:
+            watched = self._watched[node] = _Watched(active=now)
         waiting = node.waiting(now)
         late, node.late = max(node.late, waiting), 0.0
-        if late > promised:
-            self._report_missed(node, late, promised, now)
-        if waiting > promised:
-            self._report_stuck(node, waiting, promised)
+        missed = late > promised
+        if missed:
+            self._dispatcher.was_late(node)
+            self._report_missed(node, watched, late, promised, now)
+        if waiting > max(promised, STUCK_AFTER):
+            self._report_stuck(node, watched, waiting, promised, now)
         elif not waiting:
             node.stuck = False  # only now: it came round
             if not node.is_active():
-                return LONGEST_LOOK
+                if not watched.rested and now - watched.active >= REST_AFTER:
+                    watched.rested = True
+                    self._dispatcher.rest(node)
+                return LONGEST_LOOK, missed
+            watched.active, watched.rested = now, False
             node.stamp(now)
-        return max(SHORTEST_LOOK, promised / 2)
+        return max(SHORTEST_LOOK, promised / 2), missed
 
-    def _report_stuck(self, node: Node, waiting: float, promised: float) -> None:
+    def _report_stuck(
+        self, node: Node, watched: _Watched, waiting: float, promised: float, now: float
+    ) -> None:
         if node.stuck:
             return
         node.stuck = True
@@ -83,11 +138,23 @@ class Watcher:
             f"{node.name} has not come round for {waiting:.3g} s, {promised:g} s were promised"
             + (f"; it is in {holder!r}" if holder is not None else "")
         )
-        self._foreman.tell(Stuck(node, holder, waiting, reason))
+        stack = _stack_of(node.thread_id)
+        if now - watched.stack_logged >= STACK_PERIOD:
+            watched.stack_logged = now
+            logger.warning("%s, at:\n%s", reason, stack)
+        self._dispatcher.tell(Stuck(node, holder, waiting, reason, stack))
 
-    def _report_missed(self, node: Node, wait: float, promised: float, now: float) -> None:
-        if now - self._reported.get(node, -REPORT_PERIOD) < REPORT_PERIOD:
+    def _report_missed(
+        self, node: Node, watched: _Watched, wait: float, promised: float, now: float
+    ) -> None:
+        if now - watched.missed_reported < REPORT_PERIOD:
             return
-        self._reported[node] = now
+        watched.missed_reported = now
         reason = f"{node.name} kept the ready waiting {wait:.3g} s, {promised:g} s declared"
-        self._foreman.tell(Missed(node, wait, promised, reason))
+        self._dispatcher.tell(Missed(node, wait, promised, reason))
+
+
+def _stack_of(thread_id: int) -> str:
+    """Where a thread is, innermost call last; empty when it runs no Python code."""
+    frame = sys._current_frames().get(thread_id)
+    return "" if frame is None else "".join(traceback.format_stack(frame, STACK_DEPTH))

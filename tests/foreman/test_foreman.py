@@ -12,7 +12,7 @@ import pytest
 
 from foreman import BestFit, Demand, Foreman, Infeasible, Node, NotRunning, Worker
 from foreman.events import Event, Moved, Placed, Refused, Retired, Spawned
-from foreman.foreman import BELIEVED_AFTER
+from foreman.ledger import BELIEVED_AFTER
 from tests.foreman.conftest import (
     PATIENCE,
     Block,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from foreman import BestFit, Foreman, Node, Worker
-from foreman.foreman import BELIEVED_AFTER
+from foreman.ledger import BELIEVED_AFTER
 
 
 class Quick(Worker):

@@ -1,0 +1,496 @@
+"""Carries out what is decided: workers get their seats, nodes come and go, moves are begun."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from foreman.carrier import Carrier
+from foreman.decisions import Place, Policy, Refuse, Relocate, Retire
+from foreman.errors import Infeasible, NotRunning
+from foreman.evacuation import Evacuation
+from foreman.events import Event, Placed, Refused, Retired, Spawned
+from foreman.interpreter import has_lock, interval_for, switch_interval
+from foreman.latency import check_latency
+from foreman.ledger import Cost, Ledger
+from foreman.pool import NodePool
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from foreman.demand import Demand
+    from foreman.foreman import Foreman
+    from foreman.node import Node
+    from foreman.seat import Seat
+    from foreman.worker import Worker
+
+# For how long a worker that could not leave its node in time is not asked again, seconds.
+STAYS = 30.0
+
+
+class Dispatcher:
+    """The Foreman's hands. Every method may be called from any thread.
+
+    One lock guards the ledger, every seat and every roster. No code of the user runs under it, and
+    nothing under it waits; so a decision is made and entered under it, and what follows from it,
+    such as events and carries, is done after it was released.
+
+    Args:
+        foreman: Whose it is: what workers know, and who passes events on.
+        policy: What decides.
+        max_nodes: The most nodes there may be.
+        clock: A monotonic clock, seconds.
+        loop_factory: Makes each node's event loop.
+        move_timeout: How long a worker may take to let go of its node, seconds.
+        tunes_interpreter: Whether the switch interval follows the strictest latency.
+    """
+
+    def __init__(
+        self,
+        foreman: Foreman,
+        policy: Policy,
+        max_nodes: int,
+        clock: Callable[[], float],
+        loop_factory: Callable[[], asyncio.AbstractEventLoop],
+        move_timeout: float,
+        tunes_interpreter: bool,
+    ) -> None:
+        self._foreman = foreman
+        self._policy = policy
+        self._max_nodes = max_nodes
+        self.clock = clock
+        self._has_lock = has_lock()
+        self._tunes = tunes_interpreter and self._has_lock
+        self._carrier = Carrier(self, move_timeout)
+        self.lock = threading.Lock()
+        self._pool = NodePool(loop_factory, clock, self.lock, self._learn, self._bury)
+        self._ledger: Ledger[Node] = Ledger(policy, max_nodes)
+        self._bound: Counter[Node] = Counter()
+        self._evacuations: dict[Node, Evacuation] = {}
+        self._running = False
+
+    # ---------------------------------------------------------------- life
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes there are, oldest first."""
+        return self._ledger.nodes
+
+    def begin(self) -> bool:
+        """Take workers from now on; False when it did already. The caller holds the lock."""
+        begun, self._running = self._running, True
+        return not begun
+
+    def end(self) -> tuple[list[Worker], tuple[Node, ...]] | None:
+        """Take no more workers; returns those there are, and the nodes. None when it had ended.
+
+        The caller holds the lock.
+        """
+        if not self._running:
+            return None
+        self._running = False
+        nodes = self._ledger.nodes
+        workers = [seat.worker for node in nodes for seat in node.roster.members()]
+        self._ledger = Ledger(self._policy, self._max_nodes)
+        self._evacuations.clear()
+        return workers, nodes
+
+    def close(self, nodes: Sequence[Node], ends: float) -> None:
+        """End the nodes' threads, waiting for them until ``ends``, by the Foreman's clock."""
+        for node in nodes:
+            if self._pool.end(node, max(0.1, ends - self.clock())):
+                self._foreman.tell(Retired(node, "the Foreman stops"))
+        self._pool.close(max(0.1, ends - self.clock()))
+        if self._tunes:
+            switch_interval.wish(self, None)
+
+    # ---------------------------------------------------------------- workers
+
+    def add(self, worker: Worker) -> Node:
+        """As `Foreman.add`."""
+        with self.lock:
+            latency = worker.required_latency
+            self._check_running()
+            if worker._foreman is not None:
+                raise ValueError(f"{worker!r} was added already")
+            demand = self._ledger.assume(_kind(worker), latency, worker.expected_hold)
+            events: list[Event] = []
+            node, reason = self._find_node(demand, events)
+            if node is not None:
+                seat = self._ledger.seat(worker, node, demand, reason)
+                worker._foreman, worker._seat = self._foreman, seat
+        self.follow_strictest()
+        if node is None:
+            self._foreman.tell(Refused(worker, latency, reason))
+            raise Infeasible(latency, reason)
+        try:
+            for event in events:
+                self._foreman.tell(event)
+            self._foreman.tell(Placed(worker, node, reason))
+        finally:  # an interrupted listener must not leave it on the way for ever
+            self._carrier.fetch(worker, seat, None)
+        return node
+
+    def remove(self, worker: Worker) -> Future[None]:
+        """As `Foreman.remove`."""
+        gone: Future[None] = _promise()
+        with self.lock:
+            seat = worker._seat
+            if worker._foreman is not self._foreman or seat is None:
+                gone.set_result(None)
+                return gone
+            seat.departures.append(gone)
+            seat.leaving = True
+            begin, seat.in_transit = not seat.in_transit, True
+        if begin:
+            self._carrier.fetch(worker, seat, worker._home)
+        return gone
+
+    def move(self, worker: Worker, node: Node, reason: str) -> Future[bool]:
+        """As `Foreman.move`."""
+        arrived: Future[bool] = _promise()
+        with self.lock:
+            seat = worker._seat
+            if worker._foreman is not self._foreman or seat is None or seat.leaving:
+                raise NotRunning(f"{worker!r} is not a worker of this Foreman")
+            if node not in self._ledger.nodes:
+                raise NotRunning(f"{node!r} is not a node of this Foreman")
+            now = self.clock()
+            self._ledger.unsettle(seat.node, now)
+            self._ledger.unsettle(node, now)
+            if self._ledger.is_retiring(node):
+                self._call_off(self._evacuations[node])
+            begin = self._reseat(seat, node, seat.demand, reason)
+            if not begin and not seat.in_transit:
+                arrived.set_result(True)
+                return arrived
+            seat.arrivals.append((node, arrived))
+        if begin:
+            self._carrier.fetch(worker, seat, worker._home)
+        return arrived
+
+    def require(self, worker: Worker, seconds: float) -> None:
+        """As `Foreman.require`."""
+        seconds = check_latency(seconds)
+        with self.lock:
+            seat = worker._seat
+            if worker._foreman not in (None, self._foreman):
+                raise NotRunning(f"{worker!r} is not a worker of this Foreman")
+            if seat is None or seat.leaving or not self._running:
+                worker._required_latency = seconds
+                return
+            demand = seat.demand
+            if demand.measured:
+                demand = evolve(demand, required_latency=seconds)
+            else:
+                demand = self._ledger.assume(_kind(worker), seconds, worker.expected_hold)
+            here = seat.node
+            events: list[Event] = []
+            here.roster.remove(seat, seat.demand)
+            try:
+                node, reason = self._find_node(demand, events, home=here)
+            finally:
+                here.roster.add(seat, seat.demand)
+            begin = False
+            if node is not None:
+                worker._required_latency = seconds
+                begin = self._reseat(seat, node, demand, f"declares {seconds:g} s; {reason}")
+        self.follow_strictest()
+        for event in events:
+            self._foreman.tell(event)
+        if node is None:
+            self._foreman.tell(Refused(worker, seconds, reason))
+            raise Infeasible(seconds, reason)
+        if begin:
+            self._carrier.fetch(worker, seat, worker._home)
+
+    def spawn(self, reason: str) -> Node:
+        """As `Foreman.spawn`."""
+        with self.lock:
+            self._check_running()
+            if len(self._ledger.nodes) >= self._max_nodes:
+                raise Infeasible(None, f"there are {self._max_nodes} nodes already")
+            node = self._enlist()
+        self._foreman.tell(Spawned(node, reason))
+        return node
+
+    # ---------------------------------------------------------------- for the watcher
+
+    def was_late(self, node: Node) -> None:
+        """A node broke a promise."""
+        with self.lock:
+            self._ledger.was_late(node, self.clock())
+
+    def rest(self, node: Node) -> None:
+        """Nothing has run on a node for a while."""
+        with self.lock:
+            self._ledger.rest(node, self.clock())
+
+    def review(self) -> None:
+        """Have the policy look at the nodes as they are, and carry out what it decides."""
+        events: list[Event] = []
+        evacuations: list[Evacuation] = []
+        with self.lock:
+            if not self._running:
+                return
+            emptied = self._strike_off_emptied()
+            for action in self._ledger.review(self.clock(), self._lock_delay(None)):
+                if isinstance(action, (Relocate, Retire)):
+                    evacuations.append(self._evacuate(action))
+                elif len(self._ledger.nodes) < self._max_nodes:
+                    events.append(Spawned(self._enlist(), action.reason))
+            if 0 < len(self._ledger.nodes) < self._max_nodes:
+                self._pool.reserve()
+            for node, reason in emptied:
+                self._pool.dismiss(node)
+                events.append(Retired(node, reason))
+        for event in events:
+            self._foreman.tell(event)
+        for evacuation in evacuations:
+            self._go_on(evacuation)
+
+    # ---------------------------------------------------------------- for carriers and nodes
+
+    def embark(self, seat: Seat) -> Node:
+        """Where the worker is to go now; that node does not end before it got there and left."""
+        with self.lock:
+            node: Node = seat.node
+            if seat.bound is not None:
+                self._bound[seat.bound] -= 1
+            self._bound[node] += 1
+            seat.bound = node
+            return node
+
+    def settled(self, worker: Worker, seat: Seat, here: Node) -> bool:
+        """Whether the worker is where it was last decided to be; its carry is over then."""
+        with self.lock:
+            if seat.leaving or seat.node is not here:
+                return False
+            seat.in_transit = False
+            arrivals, seat.arrivals = seat.arrivals, []
+            evacuation = self._drop_out(seat)
+        for target, arrived in arrivals:
+            arrived.set_result(target is here)
+        self._go_on(evacuation)
+        return True
+
+    def stay(self, worker: Worker, seat: Seat, here: Node) -> bool:
+        """The worker could not leave: count it where it is; False when it was removed meanwhile."""
+        with self.lock:
+            if seat.leaving:
+                return False
+            seat.stays_until = self.clock() + STAYS
+            self._reseat(seat, here, evolve(seat.demand, movable=False), "could not leave")
+            seat.in_transit = False
+            arrivals, seat.arrivals = seat.arrivals, []
+            evacuation = self._drop_out(seat)
+            if evacuation is not None and evacuation.retires:
+                self._call_off(evacuation)
+        for _, arrived in arrivals:
+            arrived.set_result(False)
+        self._go_on(evacuation)
+        return True
+
+    def forget(self, worker: Worker, seat: Seat) -> None:
+        """The worker is on no node any more and goes to none. Does nothing twice."""
+        with self.lock:
+            if worker._seat is not seat:
+                return
+            self._ledger.unseat(seat)
+            if seat.bound is not None:
+                self._bound[seat.bound] -= 1
+                seat.bound = None
+            worker._foreman = worker._seat = None
+            evacuation = self._drop_out(seat)
+        for _, arrived in seat.arrivals:
+            arrived.set_result(False)
+        for gone in seat.departures:
+            gone.set_result(None)
+        self.follow_strictest()
+        self._go_on(evacuation)
+
+    def tell(self, event: Event) -> None:
+        """Pass an event on."""
+        self._foreman.tell(event)
+
+    def follow_strictest(self) -> None:
+        """Tune the interpreter to the strictest latency declared anywhere."""
+        if not self._tunes:
+            return
+        with self.lock:  # so that the last to look is the last to wish
+            strictest = min(
+                (n.roster.latencies[0] for n in self._ledger.nodes if n.roster.latencies),
+                default=None,
+            )
+            switch_interval.wish(self, strictest)
+
+    def _learn(self, node: Node, costs: list[tuple[Worker, float]]) -> None:
+        """What workers were measured to cost. On their node's thread."""
+        with self.lock:
+            now = self.clock()
+            self._ledger.learn(
+                (
+                    seat,
+                    Cost(
+                        runs=worker.holds.total_runs,
+                        hold=worker.holds.peak,
+                        mean=worker.holds.mean,
+                        load=load,
+                        computing=worker.holds.computing,
+                        movable=worker.movable and now >= seat.stays_until,
+                    ),
+                )
+                for worker, load in costs
+                if (seat := worker._seat) is not None and worker._foreman is self._foreman
+            )
+
+    def _bury(self, node: Node) -> None:
+        """A node has ended: whoever is left on it is forgotten. On the node's thread."""
+        with self.lock:
+            left = [
+                seat
+                for seat in node.roster.members()
+                if seat.worker._home is None or seat.worker._home is node
+            ]
+            del self._bound[node]
+        for seat in left:
+            seat.worker._home = None
+            self.forget(seat.worker, seat)
+
+    # ---------------------------------------------------------------- under the lock
+
+    def _check_running(self) -> None:
+        if not self._running:
+            raise NotRunning("the Foreman is not running; call start() first")
+
+    def _lock_delay(self, demand: Demand | None) -> float:
+        """What one other node that computes costs a ready worker, seconds."""
+        if not self._has_lock:
+            return 0.0
+        interval = sys.getswitchinterval()
+        if self._tunes and demand is not None:
+            interval = min(interval, interval_for(demand.required_latency))
+        return interval
+
+    def _find_node(
+        self, demand: Demand, events: list[Event], home: Node | None = None
+    ) -> tuple[Node | None, str]:
+        """The node for this demand, spawned if need be; None, and why, when there is none."""
+        decision = self._ledger.place(demand, self._lock_delay(demand), home=home)
+        if isinstance(decision, Refuse):
+            return None, decision.reason
+        if isinstance(decision, Place):
+            return self._ledger.find(decision.node), decision.reason
+        node = self._enlist()
+        events.append(Spawned(node, decision.reason))
+        return node, f"a node of its own: {decision.reason}"
+
+    def _enlist(self) -> Node:
+        node = self._pool.take()
+        self._ledger.enlist(node, self.clock())
+        return node
+
+    def _reseat(self, seat: Seat, node: Node, demand: Demand, reason: str) -> bool:
+        """Count the worker elsewhere, or as something else; returns whether to carry it now."""
+        begin = seat.node is not node and not seat.in_transit
+        self._ledger.reseat(seat, node, demand, reason)
+        seat.in_transit = seat.in_transit or begin
+        return begin
+
+    def _strike_off_emptied(self) -> list[tuple[Node, str]]:
+        """The nodes that everybody has left who was to leave."""
+        emptied = []
+        for node, evacuation in list(self._evacuations.items()):
+            if not evacuation.is_over:
+                continue
+            if node.roster.count:  # such as one that was on its way there already
+                self._call_off(evacuation)
+            elif not self._bound[node]:
+                del self._evacuations[node]
+                self._ledger.strike_off(node)
+                emptied.append((node, evacuation.reason))
+        return emptied
+
+    def _call_off(self, evacuation: Evacuation) -> None:
+        """Nobody else needs to leave the node, which goes on."""
+        evacuation.call_off()
+        self._evacuations.pop(evacuation.node, None)
+        self._ledger.end_action(evacuation.node, self.clock())
+        self._ledger.unsettle(evacuation.node, self.clock())
+
+    def _evacuate(self, action: Relocate | Retire) -> Evacuation:
+        node = self._ledger.find(action.node)
+        retires = isinstance(action, Retire)
+        if isinstance(action, Relocate):
+            seats = self._ledger.accuse(action, self.clock())
+        else:
+            seats = self._ledger.pardon(node)
+        self._ledger.begin_action(node, retiring=retires)
+        evacuation = Evacuation(node, seats, action.reason, retires=retires)
+        self._evacuations[node] = evacuation
+        return evacuation
+
+    def _drop_out(self, seat: Seat) -> Evacuation | None:
+        """The worker has been moved, or will not be; returns the evacuation that goes on."""
+        evacuation, seat.evacuation = seat.evacuation, None
+        if evacuation is not None:
+            evacuation.on_the_way -= 1
+        return evacuation
+
+    def _go_on(self, evacuation: Evacuation | None) -> None:
+        """Move the next few; at the end, let the node be judged anew, or end."""
+        if evacuation is None:
+            return
+        events: list[Event] = []
+        begun: list[Seat] = []
+        with self.lock:
+            if not self._running:
+                return
+            while (seat := evacuation.next()) is not None:
+                if self._send_away(seat, evacuation, events):
+                    begun.append(seat)
+            node = evacuation.node
+            ended = evacuation.is_over and not evacuation.retires
+            if ended and self._evacuations.get(node) is evacuation:
+                del self._evacuations[node]
+                self._ledger.end_action(node, self.clock())
+        for event in events:
+            self._foreman.tell(event)
+        for seat in begun:
+            self._carrier.fetch(seat.worker, seat, seat.worker._home)
+
+    def _send_away(self, seat: Seat, evacuation: Evacuation, events: list[Event]) -> bool:
+        """Find one worker another node; False when there is none for it."""
+        demand, node = seat.demand, evacuation.node
+        decision = self._ledger.place(demand, self._lock_delay(demand), avoid=node)
+        if isinstance(decision, Place):
+            target = self._ledger.find(decision.node)
+        elif isinstance(decision, Refuse) or evacuation.retires:
+            if evacuation.retires:  # it was not to cost others a node
+                self._call_off(evacuation)
+            return False
+        else:
+            target = self._enlist()
+            events.append(Spawned(target, evacuation.reason))
+        begin = self._reseat(seat, target, demand, evacuation.reason)
+        if begin:
+            seat.evacuation = evacuation
+            evacuation.on_the_way += 1
+        return begin
+
+
+def _promise() -> Future[Any]:
+    """A future that only its maker ends: were it cancelled, those waiting beside it would hang."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def _kind(worker: Worker) -> str:
+    return f"{type(worker).__module__}.{type(worker).__qualname__}"

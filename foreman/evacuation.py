@@ -1,0 +1,57 @@
+"""Workers that are to leave a node, a few at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from foreman.node import Node
+    from foreman.seat import Seat
+
+# How many of them are on their way at a time. To let go of a node and to arrive on another takes
+# each of the two some tenths of a millisecond, which its other workers wait; so not many at once.
+AT_ONCE = 4
+
+
+class Evacuation:
+    """Those who still have to leave a node. Guarded by the Foreman's lock.
+
+    Args:
+        node: What they are to leave.
+        seats: Who.
+        reason: Why.
+        retires: Whether the node is to end when all have left; one that cannot leave then calls
+            the whole off.
+
+    Attributes:
+        on_the_way: How many are being carried.
+    """
+
+    __slots__ = ("_waiting", "node", "on_the_way", "reason", "retires")
+
+    def __init__(self, node: Node, seats: Iterable[Seat], reason: str, *, retires: bool) -> None:
+        self._waiting = deque(seats)
+        self.node = node
+        self.reason = reason
+        self.retires = retires
+        self.on_the_way = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits and nobody is on the way."""
+        return not self._waiting and not self.on_the_way
+
+    def next(self) -> Seat | None:
+        """Who is to go now, and still can; None when nobody waits or enough are on the way."""
+        while self._waiting and self.on_the_way < AT_ONCE:
+            seat = self._waiting.popleft()
+            if seat.node is self.node and not seat.leaving and not seat.in_transit:
+                return seat
+        return None
+
+    def call_off(self) -> None:
+        """Nobody else needs to leave."""
+        self._waiting.clear()
+        self.retires = False

@@ -1,0 +1,97 @@
+"""The one rule behind placing, moving and merging: which workers may share a node.
+
+A node may hold a set of workers if each of them, once ready, is served within what it declared.
+It may have to wait for
+
+- the longest hold of any *other* worker there, because nothing can be preempted;
+- the queue expected ahead of it. While the node is not full that is the mean of a single server
+  with exponential holds (M/M/1: load times mean hold over the idle share); at the worst, and where
+  workers have shown to become ready together, it is each of the others once;
+- the interpreter lock, once for each other node that computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from foreman.demand import Group
+
+
+@frozen(kw_only=True)
+class Conditions:
+    """Under what the rule is applied.
+
+    Args:
+        full: The load up to which the queue is reckoned by its mean, 0 to 1.
+        lock_wait: What a ready worker loses to the interpreter lock, seconds.
+        margin: The share of each declared latency that may be used up, 0 to 1.
+        bursty: Whether the workers become ready together.
+        one_lock: Whether only one node at a time can compute. A worker that computes for longer
+            than it would wait itself is then not promised to be spared others that compute: with
+            a node of its own it would be served no sooner, and everybody else later.
+        excused: Whether no worker that holds its node for longer than it would wait itself is
+            promised anything.
+    """
+
+    full: float
+    lock_wait: float
+    margin: float = 1.0
+    bursty: bool = False
+    one_lock: bool = False
+    excused: bool = False
+
+
+@frozen
+class Obstacle:
+    """A promise that could not be kept.
+
+    Attributes:
+        victim: Whose.
+        wait: How long one of them might wait, seconds.
+        hold: The part of `wait` that is the longest hold of another, seconds.
+    """
+
+    victim: Group
+    wait: float
+    hold: float
+
+    def __str__(self) -> str:
+        kind = self.victim.kind.rpartition(".")[2]
+        return (
+            f"{kind} declaring {self.victim.required_latency:g} s might wait {self.wait:.3g} s, "
+            f"{self.hold:.3g} s of it for one other"
+        )
+
+
+def find_obstacle(groups: Sequence[Group], conditions: Conditions) -> Obstacle | None:
+    """The first promise that workers sharing a node would break; None when all can be kept."""
+    load = rush = together = longest = second = 0.0
+    holder: Group | None = None
+    for group in groups:
+        load += group.load
+        rush += group.rush
+        together += group.round
+        if group.hold > longest or holder is None:
+            holder, second, longest = group, longest, group.hold
+        elif group.hold > second:
+            second = group.hold
+    # Each of the others once is the worst, so it stands for "as bad as can be".
+    queue = rush / (1.0 - load) if load <= conditions.full and not conditions.bursty else together
+    for group in groups:
+        # The one with the longest hold does not wait for itself.
+        hold = second if group is holder and group.count == 1 else longest
+        others = together - group.round / group.count
+        wait = hold + min(queue, others) + conditions.lock_wait
+        # Alone, it waits for nobody.
+        broken = wait > conditions.margin * group.required_latency and others > 0.0
+        if broken and not (group.outsized and _excused(groups, conditions)):
+            return Obstacle(group, wait, hold)
+    return None
+
+
+def _excused(groups: Sequence[Group], conditions: Conditions) -> bool:
+    if conditions.excused:
+        return True
+    return conditions.one_lock and all(other.computes for other in groups)

@@ -1,0 +1,291 @@
+"""What the Foreman knows: who counts where, what it costs, and how each node has kept its word.
+
+The ledger decides nothing: it keeps the picture up to date, shows it to the policy, and enters
+what was decided. It knows no threads, no loops and no clock, so a simulation can keep one as well.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from attrs import define, evolve, frozen
+
+from foreman.decisions import Action, Placement, Policy, Relocate
+from foreman.demand import Demand, NodeView, Snapshot
+from foreman.experience import Experience
+from foreman.roster import Roster
+from foreman.seat import Seat
+
+# How often a worker must have run before its longest hold so far is taken for its longest.
+BELIEVED_AFTER = 16
+
+# How long a relapse counts, seconds.
+RELAPSE_COUNTS = 600.0
+
+
+class Berth(Protocol):
+    """What the ledger has to know of a node. Node names are never used again."""
+
+    name: str
+    roster: Roster
+    stuck: bool
+
+
+N = TypeVar("N", bound=Berth)
+
+
+@frozen(kw_only=True)
+class Cost:
+    """What one worker was measured to cost, lately.
+
+    Attributes:
+        runs: How often it has run so far, ever.
+        hold: Its longest hold, seconds.
+        mean: Its mean hold, seconds.
+        load: The share of its node's time it used, 0 to 1.
+        computing: The share of its holds spent computing; None when they are too short to tell.
+        movable: Whether it can leave its node.
+    """
+
+    runs: int
+    hold: float
+    mean: float
+    load: float
+    computing: float | None = None
+    movable: bool = True
+
+
+@define(eq=False)
+class _Conduct:
+    """How one node has kept its promises, and what is being done with it."""
+
+    late: int = 0
+    bursty: bool = False
+    retiring: bool = False
+    in_action: bool = False
+    calm_since: float = 0.0
+    settled_since: float = 0.0
+    view: NodeView | None = None  # for placing, which does not look at times
+
+
+class Ledger(Generic[N]):
+    """Nodes, seats and experience. Guarded by its owner.
+
+    Args:
+        policy: What decides.
+        max_nodes: The most nodes there may be.
+
+    Attributes:
+        nodes: The nodes there are, oldest first. Replaced, never changed.
+    """
+
+    def __init__(self, policy: Policy, max_nodes: int) -> None:
+        self.nodes: tuple[N, ...] = ()
+        self._policy = policy
+        self._max_nodes = max_nodes
+        self._experience = Experience()
+        self._conducts: dict[str, _Conduct] = {}
+        self._relapses: deque[float] = deque(maxlen=16)
+
+    # ---------------------------------------------------------------- nodes
+
+    def enlist(self, node: N, now: float) -> None:
+        """There is a node more."""
+        self.nodes = (*self.nodes, node)
+        self._conducts[node.name] = _Conduct(calm_since=now)
+
+    def strike_off(self, node: N) -> None:
+        """There is a node less."""
+        self.nodes = tuple(other for other in self.nodes if other is not node)
+        del self._conducts[node.name]
+
+    def find(self, name: str) -> N:
+        """The node of that name."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def was_late(self, node: N, now: float) -> None:
+        """It broke a promise."""
+        conduct = self._conducts.get(node.name)
+        if conduct is not None:
+            conduct.late += 1
+            conduct.calm_since = now
+
+    def begin_action(self, node: N, *, retiring: bool = False) -> None:
+        """Some of its workers are being moved away; all of them when it is retiring."""
+        conduct = self._conducts[node.name]
+        conduct.in_action = True
+        conduct.retiring = retiring
+        conduct.view = None
+
+    def end_action(self, node: N, now: float, *, retiring: bool = False) -> None:
+        """They have been. What was counted before is not about those who are left."""
+        conduct = self._conducts.get(node.name)
+        if conduct is not None:
+            conduct.in_action = False
+            conduct.retiring = retiring
+            conduct.late = 0
+            conduct.settled_since = now
+            conduct.view = None
+
+    def unsettle(self, node: N, now: float) -> None:
+        """Somebody from outside changed what it runs: leave it like that for a while."""
+        conduct = self._conducts.get(node.name)
+        if conduct is not None:
+            conduct.calm_since = conduct.settled_since = now
+
+    def is_retiring(self, node: N) -> bool:
+        """Whether nobody is to be placed on it any more."""
+        conduct = self._conducts.get(node.name)
+        return conduct is not None and conduct.retiring
+
+    def rest(self, node: N, now: float) -> None:
+        """Nothing has run there for a while: what was done long ago does not count for ever.
+
+        Its workers are reckoned with what their class has shown, unless they have shown less, and
+        nothing is reserved any more for those who have not run although they could.
+        """
+        for seat in node.roster.members():
+            demand = seat.demand
+            shown = self._experience.of(demand.kind)
+            hold = demand.hold if shown is None else min(demand.hold, shown.hold)
+            mean = min(demand.mean, hold)
+            movable = demand.movable or 0.0 < seat.stays_until < now
+            self._enter(seat, evolve(demand, hold=hold, mean=mean, load=0.0, movable=movable))
+
+    # ---------------------------------------------------------------- workers
+
+    def assume(self, kind: str, required_latency: float, expected_hold: float | None) -> Demand:
+        """What to reckon with for a worker that has not run.
+
+        Args:
+            expected_hold: What its class says of itself, seconds; it counts until one has shown
+                something. None when it says nothing.
+        """
+        shown = self._experience.of(kind)
+        demand = self._policy.assume(kind, required_latency, shown)
+        if shown is None and expected_hold is not None:
+            demand = evolve(demand, hold=expected_hold, mean=expected_hold)
+        return demand
+
+    def place(
+        self, demand: Demand, lock_delay: float, home: N | None = None, avoid: N | None = None
+    ) -> Placement:
+        """Ask the policy; nothing is entered."""
+        snapshot = Snapshot(
+            nodes=tuple([self._view(node) for node in self.nodes]),
+            max_nodes=self._max_nodes,
+            lock_delay=lock_delay,
+        )
+        return self._policy.place(
+            demand,
+            snapshot,
+            home=None if home is None else home.name,
+            avoid=None if avoid is None else avoid.name,
+        )
+
+    def seat(self, worker: Any, node: N, demand: Demand, reason: str) -> Seat:
+        """Count a worker on a node."""
+        seat = Seat(worker, node, demand, reason)
+        node.roster.add(seat, demand)
+        return seat
+
+    def reseat(self, seat: Seat, node: N, demand: Demand, reason: str) -> None:
+        """Count it elsewhere, or as something else."""
+        seat.node.roster.remove(seat, seat.demand)
+        node.roster.add(seat, demand)
+        seat.node, seat.demand, seat.reason = node, demand, reason
+
+    def unseat(self, seat: Seat) -> None:
+        """Count it no more."""
+        seat.node.roster.remove(seat, seat.demand)
+
+    def learn(self, costs: Iterable[tuple[Seat, Cost]]) -> None:
+        """Measured costs take the place of assumed ones.
+
+        The room reserved for a worker is given back at once. That its holds are short is believed
+        only when it has run a few times: until then it may not have met its real work yet. That
+        they are long is believed at once.
+        """
+        shown: dict[str, list[Demand]] = {}
+        for seat, cost in costs:
+            before = seat.demand
+            computing = before.computing if cost.computing is None else cost.computing
+            if cost.runs >= BELIEVED_AFTER or cost.hold > before.hold:
+                demand = evolve(
+                    before,
+                    hold=cost.hold,
+                    mean=min(cost.mean, cost.hold),
+                    load=cost.load,
+                    computing=computing,
+                    measured=True,
+                    movable=cost.movable,
+                )
+                shown.setdefault(demand.kind, []).append(demand)
+            else:
+                demand = evolve(before, load=cost.load, computing=computing, movable=cost.movable)
+            self._enter(seat, demand)
+        for kind, demands in shown.items():
+            self._experience.learn(kind, demands)
+
+    def _enter(self, seat: Seat, demand: Demand) -> None:
+        seat.node.roster.remove(seat, seat.demand)
+        seat.node.roster.add(seat, demand)
+        seat.demand = demand
+
+    # ---------------------------------------------------------------- reviewing
+
+    def review(self, now: float, lock_delay: float) -> Sequence[Action]:
+        """What the policy would have done now."""
+        while self._relapses and now - self._relapses[0] > RELAPSE_COUNTS:
+            self._relapses.popleft()
+        snapshot = Snapshot(
+            nodes=tuple([self._view_at(node, now) for node in self.nodes]),
+            max_nodes=self._max_nodes,
+            lock_delay=lock_delay,
+            relapses=len(self._relapses),
+        )
+        return self._policy.review(snapshot)
+
+    def accuse(self, action: Relocate, now: float) -> list[Seat]:
+        """Whom a `Relocate` is about; that they are moved for what they do is noted."""
+        conduct = self._conducts[action.node]
+        conduct.bursty = conduct.bursty or action.bursty
+        seats = self.find(action.node).roster.members(action.group, action.count)
+        if any(seat.pardoned for seat in seats):
+            self._relapses.append(now)
+        for seat in seats:
+            seat.offended, seat.pardoned = True, False
+        return seats
+
+    def pardon(self, node: N) -> list[Seat]:
+        """Everybody on a node that is given up: those who were moved there have another chance."""
+        seats = node.roster.members()
+        for seat in seats:
+            seat.pardoned = seat.pardoned or seat.offended
+        return seats
+
+    def _view(self, node: N) -> NodeView:
+        """A node as it is now, without times; kept until something of it changes."""
+        conduct = self._conducts[node.name]
+        groups = node.roster.groups()
+        view = conduct.view
+        if view is None or view.groups is not groups or view.stuck is not node.stuck:
+            view = conduct.view = NodeView(
+                name=node.name,
+                groups=groups,
+                stuck=node.stuck,
+                retiring=conduct.retiring,
+                bursty=conduct.bursty,
+            )
+        return view
+
+    def _view_at(self, node: N, now: float) -> NodeView:
+        conduct = self._conducts[node.name]
+        return evolve(
+            self._view(node),
+            late=conduct.late,
+            calm=now - conduct.calm_since,
+            settled=0.0 if conduct.in_action else now - conduct.settled_since,
+        )

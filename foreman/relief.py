@@ -1,0 +1,105 @@
+"""What is done when the workers of a node cannot all be kept what they were promised.
+
+Blame the cause: moving the offenders out usually beats moving all their victims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from foreman.decisions import Action, Refuse, Relocate
+from foreman.demand import Group, NodeView, Snapshot
+from foreman.feasibility import Conditions, Obstacle, find_obstacle
+
+if TYPE_CHECKING:
+    from foreman.policy import BestFit
+
+
+def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit) -> list[Action]:
+    """Move some of a node's workers away, if measurements show that it cannot keep its promises.
+
+    That a promise was broken is not enough: it may have been the garbage collector, or another
+    process, and then nobody here is to blame. But when it is broken again and again, its workers
+    are taken to become ready together.
+    """
+    conditions = rules.conditions(node, snapshot)
+    known = [group for group in node.groups if group.measured]
+    obstacle = find_obstacle(known, conditions)
+    if obstacle is None and node.late >= rules.misses:
+        conditions = evolve(conditions, bursty=True)
+        obstacle = find_obstacle(known, conditions)
+    if obstacle is None:
+        return []
+    return _move_offenders(node, known, obstacle, conditions, snapshot, rules) or _move_victims(
+        node, known, obstacle, snapshot, rules
+    )
+
+
+def _move_offenders(
+    node: NodeView,
+    known: Sequence[Group],
+    obstacle: Obstacle,
+    conditions: Conditions,
+    snapshot: Snapshot,
+    rules: BestFit,
+) -> list[Action]:
+    """Those with the longest holds, no more of them than needed, if others can take them."""
+    victim = obstacle.victim.required_latency
+    # One lock, and all of it in use: another thread would compute nothing more. It still helps
+    # those who are stricter than what is moved, because the lock is handed on quickly.
+    exhausted = conditions.one_lock and snapshot.computing >= rules.full
+    actions: list[Action] = []
+    left = list(known)
+    for group in sorted(known, key=lambda group: group.hold, reverse=True):
+        if not group.movable or (left == [group] and group.count == 1):
+            continue
+        one_of_many = group.hold <= victim / 2 and group.required_latency <= victim
+        if exhausted and one_of_many and group.computes:
+            continue
+        if isinstance(rules.place(group.typical, snapshot, avoid=node.name), Refuse):
+            continue
+        count = _how_many(left, group, conditions)
+        reason = f"relieves {node.name}, where {obstacle}"
+        actions.append(Relocate(node.name, group, count, reason, conditions.bursty))
+        left.remove(group)
+        if count < group.count:
+            left.append(group.of_count(group.count - count))
+        if find_obstacle(left, conditions) is None:
+            return actions
+    return []
+
+
+def _how_many(groups: Sequence[Group], offenders: Group, conditions: Conditions) -> int:
+    """How many of a group must go; all of them, if that does not suffice either."""
+    others = [group for group in groups if group is not offenders]
+    if not others:  # there is no use in leaving a node empty
+        return offenders.count - 1
+    for part in (4, 2):
+        count = -(-offenders.count // part)
+        rest = offenders.count - count
+        if rest and find_obstacle((*others, offenders.of_count(rest)), conditions) is None:
+            return count
+    return offenders.count
+
+
+def _move_victims(
+    node: NodeView,
+    known: Sequence[Group],
+    obstacle: Obstacle,
+    snapshot: Snapshot,
+    rules: BestFit,
+) -> list[Action]:
+    """The offenders cannot go: those must who would not wait for the longest hold there."""
+    longest = max(group.hold for group in known)
+    reason = f"leaves {node.name} to those who cannot leave it; {obstacle}"
+    return [
+        Relocate(node.name, group, group.count, reason)
+        for group in node.groups
+        if group.movable
+        and group.required_latency <= obstacle.victim.required_latency
+        and group.hold < longest
+        and not isinstance(rules.place(group.typical, snapshot, avoid=node.name), Refuse)
+    ]

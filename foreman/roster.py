@@ -1,0 +1,147 @@
+"""The demands on one node, kept as groups while workers come and go."""
+
+from __future__ import annotations
+
+from heapq import nlargest
+from math import frexp
+from typing import TYPE_CHECKING, TypeAlias
+
+from foreman.demand import Demand, Group
+
+if TYPE_CHECKING:
+    from foreman.seat import Seat
+
+_Key: TypeAlias = tuple[str, float, bool, bool, int, bool]
+
+# Holds shorter than this are of one magnitude, seconds; longer ones differ by factors of four.
+SHORT_HOLD = 60e-6
+
+
+class Roster:
+    """Who counts on a node, and what they come to. Guarded by its owner.
+
+    Adding and removing costs the same however many workers there are, except that removing the
+    last member with a group's longest hold looks through that group once.
+
+    Attributes:
+        count: How many workers there are.
+        latencies: The latencies declared here, strictest first. Replaced, never changed, so it may
+            be read without the lock.
+    """
+
+    __slots__ = ("_groups", "_view", "count", "latencies")
+
+    def __init__(self) -> None:
+        self._groups: dict[_Key, _Tally] = {}
+        self._view: tuple[Group, ...] | None = None
+        self.count = 0
+        self.latencies: tuple[float, ...] = ()
+
+    def add(self, seat: Seat, demand: Demand) -> None:
+        alike = _key(demand)
+        tally = self._groups.get(alike)
+        if tally is None:
+            tally = self._groups[alike] = _Tally()
+            self._list_latencies()
+        tally.add(seat, demand)
+        self.count += 1
+        self._view = None
+
+    def remove(self, seat: Seat, demand: Demand) -> None:
+        alike = _key(demand)
+        tally = self._groups[alike]
+        tally.remove(seat, demand)
+        if not tally.members:
+            del self._groups[alike]
+            self._list_latencies()
+        self.count -= 1
+        self._view = None
+
+    def groups(self) -> tuple[Group, ...]:
+        if self._view is None:
+            self._view = tuple(tally.group(key) for key, tally in self._groups.items())
+        return self._view
+
+    def members(self, group: Group | None = None, count: int | None = None) -> list[Seat]:
+        """The seats of the workers.
+
+        Args:
+            group: Those of one of `groups` only; none when it has changed meanwhile.
+            count: At most so many, those with the longest holds; None for all.
+        """
+        if group is None:
+            tallies = list(self._groups.values())
+        else:
+            tallies = [t for key, t in self._groups.items() if t.group(key) == group][:1]
+        if count is None:
+            return [seat for tally in tallies for seat in tally.members]
+        held = [(d.hold, n, seat) for t in tallies for n, (seat, d) in enumerate(t.members.items())]
+        return [seat for _, _, seat in nlargest(count, held)]
+
+    def _list_latencies(self) -> None:
+        self.latencies = tuple(sorted({key[1] for key in self._groups}))
+
+
+class _Tally:
+    """The sums behind one `Group`."""
+
+    __slots__ = ("computing", "hold", "load", "longest", "members", "round", "rush")
+
+    def __init__(self) -> None:
+        self.members: dict[Seat, Demand] = {}
+        self.hold = self.round = self.load = self.rush = self.computing = 0.0
+        self.longest = 0  # members whose hold is the longest
+
+    def add(self, seat: Seat, demand: Demand) -> None:
+        self.members[seat] = demand
+        if not self.longest or demand.hold > self.hold:
+            self.hold, self.longest = demand.hold, 1
+        elif demand.hold == self.hold:
+            self.longest += 1
+        self.round += demand.mean
+        self.load += demand.load
+        self.rush += demand.load * demand.mean
+        self.computing += demand.load * demand.computing
+
+    def remove(self, seat: Seat, demand: Demand) -> None:
+        del self.members[seat]
+        if demand.hold == self.hold:
+            self.longest -= 1
+            if not self.longest and self.members:
+                holds = [other.hold for other in self.members.values()]
+                self.hold = max(holds)
+                self.longest = holds.count(self.hold)
+        # Sums of floats drift; below zero they would turn into room that is not there.
+        self.round = max(0.0, self.round - demand.mean)
+        self.load = max(0.0, self.load - demand.load)
+        self.rush = max(0.0, self.rush - demand.load * demand.mean)
+        self.computing = max(0.0, self.computing - demand.load * demand.computing)
+
+    def group(self, key: _Key) -> Group:
+        kind, required_latency, measured, movable, _, _ = key
+        return Group(
+            kind=kind,
+            required_latency=required_latency,
+            measured=measured,
+            movable=movable,
+            count=len(self.members),
+            hold=self.hold,
+            round=self.round,
+            load=self.load,
+            rush=self.rush,
+            computing=self.computing,
+        )
+
+
+def _key(demand: Demand) -> _Key:
+    """What workers must have in common to be counted together."""
+    magnitude = max(0, frexp(demand.hold / SHORT_HOLD)[1] + 1) // 2
+    computes = demand.computing >= 0.5
+    return (
+        demand.kind,
+        demand.required_latency,
+        demand.measured,
+        demand.movable,
+        magnitude,
+        computes,
+    )
