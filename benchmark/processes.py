@@ -27,6 +27,7 @@ from benchmark.workspace import Workspace
 READY_TIMEOUT = 10.0
 STOP_TIMEOUT = 5.0
 SILENCE_TIMEOUT = 60.0  # a load client says something ten times a second, once it has connected
+LONGEST_LINE = 8 << 20  # bytes; statistics may come with thousands of events
 STDERR_SHOWN = 2000  # bytes of a failed process's standard error
 
 
@@ -117,7 +118,7 @@ async def child(
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
-            limit=1 << 20,
+            limit=LONGEST_LINE,
         )  # fmt: skip
         started = Child(name, process, errors)
         try:
@@ -165,7 +166,7 @@ async def running_server(
         arguments: Further options of its program.
 
     Raises:
-        BenchmarkError: It did not listen within `READY_TIMEOUT`.
+        BenchmarkError: It could not be compiled, or did not listen within `READY_TIMEOUT`.
     """
     options = [
         *("--transport", transport),
@@ -173,6 +174,8 @@ async def running_server(
         *("--certificate", workspace.certificate or ""),
         *arguments,
     ]
+    if kind.compiler is not None:
+        options += "--program", await workspace.program(kind.compiler)
     async with child(f"server {kind.name}", kind.program, options, cpu) as started:
         ready = await started.read(READY_TIMEOUT)
         yield Server(kind, started, ready["urls"])

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from attrs import frozen
 
 from benchmark.errors import BenchmarkError
+from benchmark.peers.compiler import ERLANG, GO, Compiler
 
 OURS = "foreman"
 
@@ -18,26 +19,31 @@ class ServerKind:
 
     Args:
         name: What reports and options call it.
-        requires: The module that must be installed; also its name on the package index.
+        requires: The module that must be installed; also its name on the package index. None
+            where the program is not in Python.
         transports: The URL schemes that it can listen on.
+        compiler: What makes the program behind `program`, where that is not in Python.
+        works: Whether it obeys the orders of `benchmark.peers.work`, on two listeners.
     """
 
     name: str
-    requires: str
+    requires: str | None
     transports: tuple[str, ...]
+    compiler: Compiler | None = None
+    works: bool = False
 
     @property
     def program(self) -> str:
         """The module to run with ``python -m``."""
-        return f"benchmark.peers.{self.name}_server"
+        return f"benchmark.peers.{self.name.replace('-', '_')}_server"
 
     def obstacle(self, transport: str) -> str | None:
         """Why it cannot be run, or None when it can."""
         if transport not in self.transports:
             return f"{self.name} listens on {' '.join(self.transports)}, not on {transport}"
-        if find_spec(self.requires) is None:
+        if self.requires is not None and find_spec(self.requires) is None:
             return f"{self.requires} is not installed: pip install 'foreman-server[bench]'"
-        return None
+        return None if self.compiler is None else self.compiler.obstacle()
 
 
 _ALL = ("ws", "wss", "tcp", "tls", "unix", "ws+unix")
@@ -46,12 +52,16 @@ _WEBSOCKET = ("ws", "wss", "ws+unix")
 SERVERS = {
     kind.name: kind
     for kind in (
-        ServerKind(name=OURS, requires="netserver", transports=_ALL),
+        ServerKind(name=OURS, requires="netserver", transports=_ALL, works=True),
         ServerKind(name="picows", requires="picows", transports=("ws", "wss")),
         ServerKind(name="websockets", requires="websockets", transports=_WEBSOCKET),
         ServerKind(name="aiohttp", requires="aiohttp", transports=_WEBSOCKET),
         ServerKind(name="uvicorn", requires="uvicorn", transports=_WEBSOCKET),
         ServerKind(name="uvloop", requires="uvloop", transports=("tcp", "tls", "unix")),
+        ServerKind(name="one-loop", requires="uvloop", transports=("tcp",), works=True),
+        ServerKind(name="thread-pool", requires="uvloop", transports=("tcp",), works=True),
+        ServerKind(name="go", requires=None, transports=("tcp",), compiler=GO, works=True),
+        ServerKind(name="erlang", requires=None, transports=("tcp",), compiler=ERLANG, works=True),
     )
 }
 

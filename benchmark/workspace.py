@@ -1,7 +1,11 @@
-"""A temporary directory with what servers and load clients need: sockets, certificate, library."""
+"""A temporary directory with what servers and load clients need.
+
+Sockets, a certificate, the compiled load client, the compiled peers.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +17,7 @@ from attrs import define, field
 
 from benchmark.errors import BenchmarkError
 from benchmark.load.native import compile_library
+from benchmark.peers.compiler import Compiler
 
 TLS = ("wss", "tls")
 
@@ -37,6 +42,14 @@ class Workspace:
     def socket_path(self) -> str:
         """A path for a Unix socket that was not used before."""
         return str(self.directory / f"{next(self._numbers)}.sock")
+
+    async def program(self, compiler: Compiler) -> str:
+        """The program that a compiler makes, compiled here when it is first asked for.
+
+        Raises:
+            BenchmarkError: It could not be compiled.
+        """
+        return str(await asyncio.to_thread(compiler.compile, self.directory))
 
 
 @contextmanager

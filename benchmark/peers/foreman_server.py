@@ -1,18 +1,26 @@
-"""This project's server, as a user would run it: foreman and metering on, default limits."""
+"""This project's server, as a user would run it: foreman and metering on, default limits.
+
+Without ``--work`` it is an echo on one listener. With it, it has two, which differ in nothing but
+in what their connections declare, and handlers that do what a message orders
+(`benchmark.peers.work`).
+"""
 
 from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 
 from attrs import asdict, frozen
 
+from benchmark.peers.events import EventLog
 from benchmark.peers.program import Options, announce
-from foreman import BestFit, Demand, Foreman, Place, Placement, Snapshot, Spawn
+from benchmark.peers.work import DECLARE, LITTER, WORK, Work, declared_latency, make_garbage
+from foreman import BestFit, Demand, Foreman, Infeasible, Place, Placement, Snapshot, Spawn
 from netserver import Connection, Server
 
 STRICT = 0.010  # seconds
-LOOSE = 2.0
+SLOW = 1.0
 
 
 class Echo(Connection):
@@ -22,37 +30,53 @@ class Echo(Connection):
         self.send(message)
 
 
-class SleepingEcho(Connection):
-    """An echo whose handler waits, as for a disk or a database."""
+class Strict(Connection):
+    """An echo that obeys orders."""
 
-    required_latency = LOOSE
-    hold = 0.0
-
-    def on_message(self, message: bytes | str) -> None:
-        time.sleep(self.hold)
-        self.send(message)
-
-
-class ComputingEcho(SleepingEcho):
-    """An echo whose handler computes."""
+    required_latency = STRICT
+    work: Work
 
     def on_message(self, message: bytes | str) -> None:
-        until = time.thread_time() + self.hold
-        while time.thread_time() < until:
-            pass
+        if isinstance(message, bytes):
+            self.obey(message)
         self.send(message)
+
+    def obey(self, message: bytes) -> None:
+        """Do what the message orders, if it is an order."""
+        order = message[:1]
+        if order == WORK:
+            self.work.carry_out()
+        elif order == LITTER:
+            make_garbage()
+        elif order == DECLARE and (latency := declared_latency(message)):
+            try:
+                self.required_latency = latency
+            except Infeasible:
+                pass  # the Foreman's event says so
+
+
+class Slow(Strict):
+    """The same for connections that declare what a slow handler can keep."""
+
+    required_latency = SLOW
+
+
+class Loose(Slow):
+    """What `benchmark.mixed` asks for as long as it does not give orders."""
+
+    def obey(self, message: bytes) -> None:
+        self.work.carry_out()
 
 
 @frozen(kw_only=True)
 class FixedNodes(BestFit):
-    """So many nodes whatever anybody declares, the emptiest next.
-
-    With one node it is what a server on one event loop does.
-    """
+    """So many nodes whatever anybody declares, the emptiest next."""
 
     nodes: int
 
-    def place(self, demand: Demand, snapshot: Snapshot, home: str | None = None) -> Placement:
+    def place(
+        self, demand: Demand, snapshot: Snapshot, home: str | None = None, avoid: str | None = None
+    ) -> Placement:
         if len(snapshot.nodes) < self.nodes:
             return Spawn("there are to be more")
         emptiest = min(snapshot.nodes, key=lambda node: node.count)
@@ -61,39 +85,53 @@ class FixedNodes(BestFit):
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--loose", choices=("sleep", "compute"), help="listen for these as well")
-    parser.add_argument("--hold", type=float, default=0.0, help="of a loose handler, seconds")
+    Work.add_options(parser)
     parser.add_argument("--fixed-nodes", type=int, help="so many nodes instead of those needed")
+    parser.add_argument("--loose")
     options, found = Options.parse(parser)
+    found.work = found.work or found.loose
+    work = Work.chosen(found)
     policy = None if found.fixed_nodes is None else FixedNodes(nodes=found.fixed_nodes)
-    with Foreman(policy=policy) as foreman:
-        serve(foreman, options, found)
+    log = EventLog()
+    with Foreman(policy=policy, on_event=log.note) as foreman:
+        serve(foreman, options, work, log, found.loose)
 
 
-def serve(foreman: Foreman, options: Options, found: argparse.Namespace) -> None:
+def serve(
+    foreman: Foreman, options: Options, work: Work | None, log: EventLog, loose: str | None
+) -> None:
+    """Listen, announce it, and serve until SIGTERM."""
     server = Server(foreman=foreman)
-    classes: list[type[Connection]] = [Echo]
-    if found.loose:
-        SleepingEcho.hold = found.hold
-        classes.append(SleepingEcho if found.loose == "sleep" else ComputingEcho)
+    kinds: tuple[type[Connection], ...] = (Echo,)
+    if work is not None:
+        Strict.work = work
+        kinds = (Echo, Loose) if loose else (Strict, Slow)
     listeners = [
         server.listen(options.url(index=index), kind, tls=options.tls())
-        for index, kind in enumerate(classes)
+        for index, kind in enumerate(kinds)
     ]
     server.start()
-
-    def statistics() -> dict[str, object]:
-        return {
-            "nodes": [asdict(node) for node in foreman.statistics().nodes],
-            "events": foreman.statistics().events,
-        }
-
     urls = [
         options.url(listener.address[1] if isinstance(listener.address, tuple) else 0, index)
         for index, listener in enumerate(listeners)
     ]
-    announce(urls, statistics)
+    announce(urls, partial(statistics, foreman, log))
     server.run()
+
+
+def statistics(foreman: Foreman, log: EventLog) -> dict[str, object]:
+    """The nodes and counts as they are, and the last events.
+
+    ``now`` and ``started`` are of `time.monotonic`; an event was at ``started`` + its ``at``.
+    """
+    found = foreman.statistics()
+    return {
+        "now": time.monotonic(),
+        "started": log.started,
+        "nodes": [asdict(node) for node in found.nodes],
+        "counts": found.events,
+        "events": log.events(),
+    }
 
 
 if __name__ == "__main__":

@@ -60,17 +60,22 @@ class Options:
         return f"{self.transport}://127.0.0.1:{port}"
 
     @classmethod
-    def parse(cls, parser: argparse.ArgumentParser | None = None) -> tuple[Options, Any]:
+    def parse(
+        cls,
+        parser: argparse.ArgumentParser | None = None,
+        transports: Sequence[str] | None = None,
+    ) -> tuple[Options, Any]:
         """Read the command line.
 
         Args:
             parser: One that knows further options, or None.
+            transports: What the program can listen on; None for whatever it is told.
 
         Returns:
             The options, and the namespace with the further ones.
         """
         parser = parser or argparse.ArgumentParser()
-        parser.add_argument("--transport", required=True)
+        parser.add_argument("--transport", required=True, choices=transports)
         parser.add_argument("--path", default="")
         parser.add_argument("--certificate", default="")
         found = parser.parse_args()
