@@ -73,13 +73,11 @@ class Admission:
     def _admit(self, request: Request) -> None:
         self.pending = False
         shell = self._shell
-        connection = shell.connection
         if shell.wire.state is State.CONNECTING:
             offered = request.subprotocols
-            connection.subprotocol = next(
-                (name for name in connection.subprotocols if name in offered), None
-            )
-            shell.write(shell.wire.accept(connection.subprotocol))
+            served = shell.connection.subprotocols
+            agreed = next((name for name in served if name in offered), None)
+            shell.outflow.write(shell.wire.accept(agreed))
         shell.open()
 
     def _refuse(self, refusal: Reject) -> None:

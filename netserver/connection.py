@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from foreman import Node, NotRunning, Worker
 from netserver import handover
 from netserver.events import Moved
+from netserver.outflow import check_message
 from netwire import Message, Request, State
 from netwire.websocket.close import close_payload
 
@@ -23,6 +24,8 @@ Address: TypeAlias = tuple[str, int] | str | None
 _ids = itertools.count(1)
 
 _NO_REQUEST = Request()
+
+_OPEN = State.OPEN  # an enum's members are slow to look up
 
 
 class Connection(Worker):
@@ -50,6 +53,7 @@ class Connection(Worker):
     """
 
     __slots__ = (
+        "_overrun",
         "_shell",
         "close_code",
         "close_reason",
@@ -85,6 +89,7 @@ class Connection(Worker):
         self.remote_address: Address = None
         self.close_code: int | None = None
         self.close_reason = ""
+        self._overrun = False  # set by any thread, once: other threads sent too much
 
     def __repr__(self) -> str:
         state = self.state.value
@@ -149,8 +154,8 @@ class Connection(Worker):
         home = self._home
         # Node.here, written out: this line is passed for every message.
         if home is not None and home.thread_id == get_ident():
-            return self._shell.send(message)
-        return self._shell.send_from_elsewhere(message)
+            return self._shell.outflow.send(message)
+        return self._hand_over(message)
 
     async def drain(self) -> None:
         """Wait until the peer has taken enough that more may be sent. On its own node only.
@@ -161,7 +166,7 @@ class Connection(Worker):
         home = self._home
         if home is None or not home.here:
             raise NotRunning("drain() is for the connection's own callbacks")
-        await self._shell.drained()
+        await self._shell.outflow.drained()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close in good order, after what was sent. Does nothing twice. Any thread.
@@ -171,15 +176,15 @@ class Connection(Worker):
                 123 bytes in UTF-8.
         """
         close_payload(code, reason)  # so that what may not be sent is told to the caller
-        self._shell.run_here(self._shell.ending.close, code, reason)
+        self._run_here(self._shell.ending.close, code, reason)
 
     def abort(self) -> None:
         """Cut the connection at once; what is not written yet is lost. Any thread."""
-        self._shell.run_here(self._shell.ending.cut, 1006, "aborted")
+        self._run_here(self._shell.ending.cut, 1006, "aborted")
 
     def ping(self, payload: bytes = b"") -> None:
         """Ask the peer to answer (WebSocket only; elsewhere nothing happens). Any thread."""
-        self._shell.run_here(self._shell.ping, payload)
+        self._run_here(self._shell.outflow.ping, payload)
 
     def join(self, group: str) -> bool:
         """Be in a group until `leave` or the end; False when it was already. Any thread.
@@ -210,6 +215,41 @@ class Connection(Worker):
     def __aiter__(self) -> AsyncIterator[Message]:
         return self._shell.inbox.messages()
 
+    # ---------------------------------------------------------------- between threads
+
+    def _run_here(self, function: Callable[..., object], *args: Any) -> None:
+        """Run on its own thread: now, when this is it, or in turn."""
+        home = self._home
+        if home is not None and home.here:
+            function(*args)
+        elif self._foreman is not None:  # otherwise it is gone
+            self._post(function, args)
+
+    def _broadcast(self, message: Message, encoded: dict[Hashable, bytes]) -> bool:
+        """Send what many are sent. Any thread."""
+        home = self._home
+        if home is not None and home.here:
+            return self._shell.outflow.send_shared(message, encoded)
+        return self._hand_over(message, encoded)
+
+    def _hand_over(self, message: Message, encoded: dict[Hashable, bytes] | None = None) -> bool:
+        """Have its own thread send a message; False when that cannot be."""
+        check_message(message)
+        shell = self._shell
+        if shell.state is not _OPEN:
+            return False
+        outflow = shell.outflow
+        limit = shell.config.send_limit
+        handed_over = (
+            self._post(outflow.send, (message,), len(message), limit)
+            if encoded is None
+            else self._post(outflow.send_shared, (message, encoded), len(message), limit)
+        )
+        if not handed_over and not self._overrun:
+            self._overrun = True
+            self._post(shell.ending.cut, (1008, f"over {limit} bytes wait to be sent"))
+        return handed_over
+
     # ---------------------------------------------------------------- as a worker
 
     @property
@@ -230,7 +270,7 @@ class Connection(Worker):
 
     def _moved(self, old: Node, new: Node) -> None:
         self.server.tell(self, Moved(old, new))
-        self._shell.serial.call(self.on_moved, old, new)
+        self._shell.serial.call_first(self.on_moved, old, new)
 
     def _fail(self, error: BaseException) -> None:
         self._shell.ending.fail(error)

@@ -71,7 +71,7 @@ class Ending:
             self.finish(b"", linger=True)
             return
         self._leave_groups()
-        shell.write(farewell)
+        shell.outflow.write(farewell)
         shell.inbox.end()
         shell.resume_reading(Pause.HANDLER)  # all that comes but the peer's close is dropped
         seconds = shell.config.close_timeout
@@ -79,6 +79,9 @@ class Ending:
 
     def drain(self, code: int, reason: str) -> None:
         """Close once the callbacks under way have ended."""
+        self._shell.intake.after(self._drain, code, reason)
+
+    def _drain(self, code: int, reason: str) -> None:
         shell = self._shell
         if not shell.serial.busy or shell.inbox.is_pulled:
             self.close(code, reason)
@@ -117,6 +120,7 @@ class Ending:
 
     def cancel(self) -> None:
         """Time is up: end the connection and the callback under way."""
+        self._shell.intake.drop()
         self._shell.serial.cancel()
         self.cut(1006, "the server closed")
 
@@ -129,10 +133,7 @@ class Ending:
         """
         shell = self._shell
         self._leave_groups()
-        shell.uncork()
-        if farewell:
-            shell.outflow.write(farewell)
-        shell.outflow.finish(linger)
+        shell.outflow.finish(farewell, linger)
         shell.inbox.end()
         if linger:
             shell.resume_reading(Pause.ADMISSION | Pause.HANDLER)  # all that comes is dropped now

@@ -22,22 +22,27 @@ if TYPE_CHECKING:
 async def detach(shell: Shell) -> None:
     """Let go of this loop at a message boundary.
 
-    Stop reading, let the running handler end, and wait until everything is written. Whoever is
-    impatient cancels it: the connection goes on where it is then.
+    Stop reading and handing out, let the running handler end, and wait until everything is
+    written. What waits for the handler comes along. Whoever is impatient cancels it: the
+    connection goes on where it is then.
 
     Raises:
         NotMovable: The connection closed meanwhile.
     """
     shell.pause_reading(Pause.MOVING)
+    shell.intake.suspend()
+    shell.serial.suspend()
     try:
-        while shell.serial.busy or _unwritten(shell):
-            await shell.serial.idle()
+        while shell.serial.running or _unwritten(shell):
+            await shell.serial.quiet()
             await _written(shell)
         transport = shell.transport
         if transport is None or transport.is_closing() or not shell.movable:
             raise NotMovable("it closes")
         descriptor = os.dup(transport.get_extra_info("socket").fileno())
     except BaseException:
+        shell.serial.resume()
+        shell.intake.resume()
         shell.resume_reading(Pause.MOVING)
         raise
     shell.socket = socket.socket(fileno=descriptor)
@@ -48,11 +53,15 @@ async def detach(shell: Shell) -> None:
 
 
 async def attach(shell: Shell, node: Node) -> None:
-    """Adopt the socket on this node's loop. Cancelled or failed, the socket is closed."""
+    """Adopt the socket on this node's loop. Cancelled or failed, the socket is closed.
+
+    It waits for a turn or two of the loop and for nothing outside this process, so it needs no
+    deadline.
+    """
     sock, shell.socket = shell.socket, None
     assert sock is not None
     shell.node = node
-    shell.clear_pauses()
+    shell.keep_pauses()
     doorstep = Doorstep()
     try:
         await node.loop.connect_accepted_socket(lambda: doorstep, sock)
@@ -67,6 +76,8 @@ def arrived(shell: Shell) -> None:
     doorstep, shell.doorstep = shell.doorstep, None
     assert doorstep is not None
     doorstep.hand_over(shell)
+    shell.serial.resume()
+    shell.intake.resume()
 
 
 def _unwritten(shell: Shell) -> bool:

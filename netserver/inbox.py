@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from netserver.intake import QUANTUM
 from netserver.pauses import Pause
 from netserver.pull import Pull
 from netwire import Message
@@ -52,7 +54,7 @@ class Inbox:
 
     def pull(self) -> None:
         """Have `Connection.handle` pull the messages from now on."""
-        self._pull = Pull(self._pulled)
+        self._pull = Pull(self._shell.node)
         self._shell.serial.call(self._run_handle)
 
     def messages(self) -> AsyncIterator[Message]:
@@ -63,7 +65,7 @@ class Inbox:
         """
         if self._pull is None:
             raise RuntimeError("to pull messages, override handle() instead of on_message()")
-        return self._pull.messages()
+        return self._pulled(self._pull)
 
     def end(self) -> None:
         """No more messages come."""
@@ -78,9 +80,19 @@ class Inbox:
         self._release_below_half(self._shell.serial.size)
         return self._shell.connection.on_message(message)
 
-    def _pulled(self) -> None:
-        assert self._pull is not None
-        self._release_below_half(self._pull.size)
+    async def _pulled(self, pull: Pull) -> AsyncIterator[Message]:
+        node = pull.node
+        while True:
+            while pull:
+                message = pull.take()
+                if not pull.ended:  # otherwise the connection may be gone
+                    self._release_below_half(pull.size)
+                yield message
+                if node.clock() - node.hold_began >= QUANTUM:
+                    await asyncio.sleep(0)  # the others on the node are due
+            if pull.ended:
+                return
+            await pull.changed()
 
     def _release_below_half(self, waiting: int) -> None:
         if waiting <= self._shell.config.receive_limit // 2:

@@ -4,30 +4,49 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
+from netwire import LocalError, Message, State
 from netwire.tls import TlsEngine
 
 if TYPE_CHECKING:
     from netserver.config import ServerConfig
     from netserver.shell import Shell
 
+_OPEN = State.OPEN  # an enum's members are slow to look up
+
+
+# Replies to one read are gathered up to this many bytes before they are written: enough for every
+# pipelined small message, and a bound for a handler that sends without end.
+CORK_LIMIT = 64 * 1024
+
 
 class Outflow:
     """Writes of one connection. Owned by the thread of the connection's node.
 
-    The transport takes what fits below its high-water mark. Beyond it, writes wait here, encoded
-    but not encrypted, up to ``send_limit`` bytes; a write that passes it, or a peer that leaves
-    the transport above its mark for ``write_timeout`` seconds, is a slow reader and is cut.
+    While a read is being dealt with, what is sent is gathered here, and leaves in one write. The
+    transport takes what fits below its high-water mark. Beyond it, writes wait here, encoded but
+    not encrypted, up to ``send_limit`` bytes; a write that passes it, or a peer that leaves the
+    transport above its mark for ``write_timeout`` seconds, is a slow reader and is cut.
+
+    Attributes:
+        corked: Whether what is sent is gathered until `uncork`.
+        ended: Whether our side of the stream is, so that nothing can be written any more.
+        paused: Whether the transport is above its mark.
+        size: The bytes that wait for it to be below.
     """
 
     __slots__ = (
         "_drained",
         "_finishing",
+        "_gathered",
+        "_gathered_size",
         "_lingers",
         "_shell",
         "_timer",
         "_waiting",
+        "corked",
         "ended",
         "paused",
         "size",
@@ -35,12 +54,15 @@ class Outflow:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
+        self._gathered: list[bytes] = []
+        self._gathered_size = 0
         self._waiting: deque[bytes] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Future[None] | None = None
         self._finishing = False
         self._lingers = False
-        self.ended = False  # our side of the stream is, and nothing can be written any more
+        self.corked = False
+        self.ended = False
         self.paused = False
         self.size = 0
 
@@ -48,7 +70,72 @@ class Outflow:
     def _config(self) -> ServerConfig:
         return self._shell.config
 
+    def send(self, message: Message) -> bool:
+        """Encode and write; False when the connection is not open or has been cut for it."""
+        shell = self._shell
+        if not shell.was_open:
+            return check_message(message)
+        try:
+            data = shell.wire.encode(message)
+        except LocalError:  # it closes, or is closed
+            return check_message(message)
+        # As in `write`, but this is passed for every message.
+        if not self.corked:
+            return self._pass_on(data)
+        self._gathered.append(data)
+        self._gathered_size += len(data)
+        return self._gathered_size <= CORK_LIMIT or self._flush()
+
+    def send_shared(self, message: Message, encoded: dict[Hashable, bytes]) -> bool:
+        """Send what many connections are sent, encoding it once per kind of wire."""
+        shell = self._shell
+        wire = shell.wire
+        if shell.state is not _OPEN:
+            return False
+        key = wire.encoding_key
+        data = None if key is None else encoded.get(key)
+        if data is None:
+            data = wire.encode(message)
+            if key is not None:
+                encoded[key] = data
+        return self.write(data)
+
+    def ping(self, payload: bytes) -> None:
+        if data := self._shell.wire.ping(payload):
+            self.write(data)
+
     def write(self, data: bytes) -> bool:
+        """Write bytes of the wire's, in their place among what is gathered."""
+        if not self.corked:
+            return self._pass_on(data)
+        self._gathered.append(data)
+        self._gathered_size += len(data)
+        return self._gathered_size <= CORK_LIMIT or self._flush()
+
+    def uncork(self) -> None:
+        """A read is dealt with: write what was gathered."""
+        self.corked = False
+        if self._gathered:
+            self._flush()
+
+    def write_records(self, records: bytes) -> None:
+        """Write what TLS has to say of its own."""
+        transport = self._shell.transport
+        if not records or transport is None or transport.is_closing() or self.ended:
+            return
+        self._flush()
+        transport.write(records)
+
+    def _flush(self) -> bool:
+        gathered = self._gathered
+        if not gathered:
+            return True
+        data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+        gathered.clear()
+        self._gathered_size = 0
+        return self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> bool:
         """Write, or keep until the peer reads; False when that made it too much."""
         shell = self._shell
         if not self.paused:
@@ -80,21 +167,25 @@ class Outflow:
             self._timer.cancel()
             self._timer = None
         while self._waiting and not self.paused:
-            self.write(self._gather(self._waiting))
+            self._pass_on(self._next_waiting(self._waiting))
         if self.paused:
             return
         self._wake()
         if self._finishing:
             self._close_transport()
 
-    def finish(self, linger: bool) -> None:
-        """Close the transport once everything is written.
+    def finish(self, farewell: bytes, linger: bool) -> None:
+        """Write the last bytes, and close the transport once everything is written.
 
         Args:
+            farewell: The last bytes.
             linger: Only end our side of the stream then. Closing while the peer still sends would
                 reset the connection, and the peer might lose what we sent last (RFC 9112, section
                 9.6). It is closed when the peer has ended its own, and this is called again.
         """
+        self._flush()
+        if farewell:
+            self._pass_on(farewell)
         self._finishing = True
         self._lingers = linger
         if not self.paused:
@@ -112,12 +203,13 @@ class Outflow:
 
     async def drained(self) -> None:
         """Wait until the transport is below its mark and nothing waits."""
+        self._flush()
         while self.paused:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
 
-    def _gather(self, waiting: deque[bytes]) -> bytes:
+    def _next_waiting(self, waiting: deque[bytes]) -> bytes:
         """The oldest of what waits, about as much as the transport takes at a time."""
         pieces: list[bytes] = []
         size = 0
@@ -151,3 +243,10 @@ class Outflow:
     def _too_slow(self) -> None:
         self._timer = None
         self._shell.ending.cut(1008, f"the peer has not read for {self._config.write_timeout:g} s")
+
+
+def check_message(message: object) -> bool:
+    """Refuse what is no message; otherwise it was not sent."""
+    if not isinstance(message, (bytes, str)):
+        raise TypeError(f"a message is bytes or str, not {type(message).__name__}")
+    return False

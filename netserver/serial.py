@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
+from netserver.intake import QUANTUM
+
 if TYPE_CHECKING:
     from netserver.shell import Shell
 
@@ -22,11 +24,11 @@ class Serial:
         shell: The connection's; it is told what a callback raises.
 
     Attributes:
-        busy: Whether an async callback is under way, so that further ones have to wait.
+        busy: Whether an async callback is under way, or waits, so that further ones have to wait.
         size: The bytes of the messages that wait.
     """
 
-    __slots__ = ("_idle", "_last", "_shell", "_task", "_waiting", "busy", "size")
+    __slots__ = ("_idle", "_last", "_shell", "_suspended", "_task", "_waiting", "busy", "size")
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
@@ -35,8 +37,14 @@ class Serial:
         self._last: deque[Callable[[], Any]] | None = None
         self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
+        self._suspended = False
         self.busy = False
         self.size = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether an async callback is under way."""
+        return self._task is not None
 
     def call(self, function: Callable[..., Any], *args: Any, size: int | None = None) -> None:
         """Run a callback now, or after those that are before it.
@@ -53,6 +61,13 @@ class Serial:
         else:
             self.follow(self._begin(function, args))
 
+    def call_first(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run a callback that brings no message now, or before all those that wait."""
+        if self._waiting:
+            self._waiting.appendleft((function, args, None))
+        else:
+            self.call(function, *args)
+
     def call_last(self, function: Callable[[], Any]) -> None:
         """Run a callback now, or when none of the others waits any more."""
         if self.busy:
@@ -65,9 +80,7 @@ class Serial:
     def follow(self, result: object) -> None:
         """A callback returned something: if it can be awaited, later ones wait for its end."""
         if isawaitable(result):
-            shell = self._shell
-            self.busy = True
-            self._task = shell.node.create_task(shell.connection, self._run(result))
+            self._start(result)
 
     def forget_messages(self) -> None:
         """Hand out none of the messages that wait; the callback under way goes on."""
@@ -81,18 +94,38 @@ class Serial:
         if self._task is not None:
             self._task.cancel()
 
-    async def idle(self) -> None:
-        """Wait until nothing is under way and nothing waits."""
-        while self.busy:
+    def suspend(self) -> None:
+        """Begin none of those that wait until `resume`, which may be on another node."""
+        self._suspended = True
+
+    def resume(self) -> None:
+        """Go on where `suspend` interrupted it."""
+        self._suspended = False
+        if self.busy and self._task is None:
+            self._start(None)
+
+    async def quiet(self) -> None:
+        """Wait until nothing is under way; after `suspend`, others may wait on."""
+        while self._task is not None:
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._idle)
 
+    def _start(self, awaitable: Awaitable[object] | None) -> None:
+        shell = self._shell
+        self.busy = True
+        self._task = shell.node.create_task(shell.connection, self._run(awaitable))
+
     async def _run(self, awaitable: Awaitable[object] | None) -> None:
+        node = self._shell.node
         try:
             while True:
                 if awaitable is not None:
                     await self._guarded(awaitable)
+                if node.clock() - node.hold_began >= QUANTUM:
+                    await self._guarded(asyncio.sleep(0))  # the others on the node are due
+                if self._suspended:
+                    return
                 if self._waiting:
                     function, args, size = self._waiting.popleft()
                     self.size -= size or 0
@@ -102,9 +135,11 @@ class Serial:
                 else:
                     return
         finally:
-            self._task = self._waiting = self._last = None
-            self.busy = False
-            self.size = 0
+            self._task = None
+            if not self._waiting and not self._last:
+                self._waiting = self._last = None
+                self.busy = False
+                self.size = 0
             if self._idle is not None:
                 self._idle.set_result(None)
                 self._idle = None

@@ -240,7 +240,7 @@ class Server:
         to = self.connections if group is None else self.groups.members(group)
         encoded: dict[Hashable, bytes] = {}
         return sum(
-            connection._shell.broadcast(message, encoded)
+            connection._broadcast(message, encoded)
             for connection in to
             if connection not in left_out
         )
@@ -308,8 +308,7 @@ class Server:
         for source in sources:
             source.close(0)
         for connection in connections:
-            shell = connection._shell
-            shell.run_here(shell.ending.drain, GOING_AWAY, "going away")
+            connection._run_here(connection._shell.ending.drain, GOING_AWAY, "going away")
         for source in sources:
             source.close(max(0, ends - monotonic()))
         with self._empty:
@@ -332,7 +331,7 @@ class Server:
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
-            connection._shell.run_here(connection._shell.ending.cancel)
+            connection._run_here(connection._shell.ending.cancel)
         with self._empty:
             self._empty.wait_for(lambda: not self._connections, LAST_WORDS)
         if self._ends_foreman:

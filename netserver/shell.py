@@ -1,8 +1,8 @@
 """Between the socket and the user's connection: moves bytes and decides nothing.
 
 The way of a message: the loop calls `Shell.data_received`; TLS, if any, decrypts; the wire makes
-messages of the bytes; `on_message` gets each; what it sends is encoded by the wire, gathered, and
-leaves in one write when the read is dealt with.
+messages of the bytes; the intake gives each to `on_message`; what that sends is encoded by the
+wire, gathered in the outflow, and leaves in one write when the read is dealt with.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from foreman import Node
 from netserver.admission import Admission
@@ -19,20 +18,17 @@ from netserver.ending import Ending
 from netserver.events import Opened
 from netserver.handover import Doorstep
 from netserver.inbox import Inbox
+from netserver.intake import Intake
 from netserver.outflow import Outflow
 from netserver.pauses import Pause
 from netserver.serial import Serial
-from netwire import LocalError, Message, Response, State, TlsError, Wire, events
+from netwire import Response, State, Wire
 from netwire.tls import TlsEngine
 from netwire.websocket.wire import WebSocket
 
 if TYPE_CHECKING:
     from netserver.config import ServerConfig
     from netserver.connection import Address, Connection
-
-# Replies to one read are gathered up to this many bytes before they are written: enough for every
-# pipelined small message, and a bound for a handler that sends without end.
-CORK_LIMIT = 64 * 1024
 
 # What uvloop reads at a time, bytes. After a read as long as that there is more, and libuv would
 # read up to 32 times before it looks at another connection: with large messages 50 connections
@@ -64,10 +60,6 @@ class Shell(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_corked",
-        "_corked_size",
-        "_corking",
-        "_overrun",
         "_pauses",
         "admission",
         "config",
@@ -75,6 +67,7 @@ class Shell(asyncio.Protocol):
         "doorstep",
         "ending",
         "inbox",
+        "intake",
         "node",
         "outflow",
         "serial",
@@ -105,14 +98,11 @@ class Shell(asyncio.Protocol):
         self.admission: Admission | None = Admission(self)
         self.serial = Serial(self)
         self.inbox = Inbox(self)
+        self.intake = Intake(self)
         self.outflow = Outflow(self)
         self.ending = Ending(self)
         self.was_open = False
-        self._corking = False  # what is sent is gathered
-        self._corked: list[bytes] = []
-        self._corked_size = 0
         self._pauses = Pause(0)
-        self._overrun = False  # set by any thread, once: other threads sent too much
 
     @property
     def state(self) -> State:
@@ -134,35 +124,35 @@ class Shell(asyncio.Protocol):
             seconds = self.config.handshake_timeout
             self.ending.expect(seconds, f"not open after {seconds:g} s")
             if self.tls is None:
-                self._start_wire()
+                self.start_wire()
             else:
-                self._write_records(self.tls.start())
+                self.outflow.write_records(self.tls.start())
+        elif self._pauses:
+            self.transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         connection = self.connection
         node = self.node
         node.enter(connection)
         if len(data) >= WHOLE_READ:
-            self.pause_reading(Pause.TURN)
-            node.loop.call_soon(self.resume_reading, Pause.TURN)
-        self._corking = True
+            self.intake.end_turn()
+        outflow = self.outflow
+        outflow.corked = True
         try:
             if self.tls is not None:
-                data = self._decrypt(self.tls, data)
-            self._take(self.wire.receive(data))
+                data = self.intake.decrypt(self.tls, data)
+            self.intake.take(self.wire.receive(data))
         except Exception as error:  # a user's framing or transform, which ends its own connection
             self.ending.fail(error)
         finally:
-            self._corking = False
-            if self._corked:
-                self.uncork()
+            outflow.uncork()
             node.leave(connection)
 
     def eof_received(self) -> bool:
         """The peer will send nothing more; closing is up to us, after what is to be written."""
         if self.tls is not None and not self.tls.peer_closed and self.wire.state is _OPEN:
             self.ending.note(1006, "the TLS stream ended without a close")
-        self.node.run(self.connection, self._ended)
+        self.node.run(self.connection, self.intake.after, self.intake.ended)
         return True
 
     def pause_writing(self) -> None:
@@ -180,173 +170,14 @@ class Shell(asyncio.Protocol):
         self.outflow.end()
         if error is not None and self.wire.state is not State.CLOSED:
             self.ending.note(1006, f"the connection was lost: {error}")
-        self.node.run(self.connection, self.ending.lost)
-
-    # ---------------------------------------------------------------- in
-
-    def _take(self, happened: list[events.Event]) -> None:
-        """Hand out what the wire reports. Messages come first: nothing else is frequent."""
-        connection = self.connection
-        serial = self.serial
-        for event in happened:
-            kind = type(event)
-            if kind is bytes or kind is str:
-                if serial.busy:
-                    self.inbox.put(cast("Message", event))
-                elif not self.ending.failed:
-                    try:
-                        result = connection.on_message(event)
-                    except BaseException as error:  # no handler may end what it shares
-                        self.ending.fail(error)
-                    else:
-                        if result is not None:
-                            serial.follow(result)
-            else:
-                self._handle(event)
-
-    def _handle(self, event: events.Event) -> None:
-        """Whatever is no message."""
-        match event:
-            case events.Ping():
-                self.write(event.reply)
-            case events.Requested():
-                assert self.admission is not None
-                self.admission.ask(event.request)
-            case events.PlainRequest():
-                assert self.admission is not None
-                self.admission.answer(event.request)
-            case events.Opened():
-                if isinstance(self.wire, WebSocket):
-                    self.connection.subprotocol = self.wire.subprotocol
-                self.open()
-            case events.Closed():
-                self.ending.note(event.code, event.reason)
-                self.ending.finish(event.reply)
-            case events.Failed():
-                self.ending.note(event.error.close_code, event.error.reason)
-                self.ending.fail(event.error)
-                self.ending.finish(event.reply, linger=bool(event.reply))
-
-    def _decrypt(self, tls: TlsEngine, data: bytes) -> bytes:
-        was_up = tls.handshaken
-        try:
-            plain = tls.receive(data)
-        except TlsError as error:
-            self._write_records(tls.take_output())  # the alert
-            self.outflow.ended = True
-            # The records before the bad one were good.
-            self._take(self.wire.receive(error.received))
-            self.wire.receive_eof()  # there is no way left to say goodbye on
-            self.ending.note(error.close_code, error.reason)
-            self.ending.fail(error)
-            self.ending.finish(b"")
-            return b""
-        self._write_records(tls.take_output())
-        if tls.handshaken and not was_up:
-            self._start_wire()
-        if tls.peer_closed:
-            self._take(self.wire.receive(plain))
-            self._ended()
-            return b""
-        return plain
-
-    def _ended(self) -> None:
-        self._take(self.wire.receive_eof())
-        self.ending.finish(b"")
-
-    # ---------------------------------------------------------------- out
-
-    def send(self, message: Message) -> bool:
-        """Encode and write, or gather while a read is being dealt with."""
-        if not self.was_open:
-            return _check(message)
-        try:
-            data = self.wire.encode(message)
-        except LocalError:  # it closes, or is closed
-            return _check(message)
-        if not self._corking:
-            return self.outflow.write(data)
-        self._corked.append(data)
-        self._corked_size += len(data)
-        return self._corked_size <= CORK_LIMIT or self.uncork()
-
-    def send_shared(self, message: Message, encoded: dict[Hashable, bytes]) -> bool:
-        """Send what many connections are sent, encoding it once per kind of wire."""
-        wire = self.wire
-        if self.state is not _OPEN:
-            return False
-        key = wire.encoding_key
-        data = None if key is None else encoded.get(key)
-        if data is None:
-            data = wire.encode(message)
-            if key is not None:
-                encoded[key] = data
-        return self.write(data)
-
-    def send_from_elsewhere(
-        self, message: Message, encoded: dict[Hashable, bytes] | None = None
-    ) -> bool:
-        """Hand a message over to the connection's own thread; False when it cannot be."""
-        _check(message)
-        if self.state is not _OPEN:
-            return False
-        limit = self.config.send_limit
-        function: Callable[..., object] = self.send if encoded is None else self.send_shared
-        args = (message,) if encoded is None else (message, encoded)
-        if self.connection._post(function, args, len(message), limit):
-            return True
-        if not self._overrun:
-            self._overrun = True
-            self.connection._post(self.ending.cut, (1008, f"over {limit} bytes wait to be sent"))
-        return False
-
-    def broadcast(self, message: Message, encoded: dict[Hashable, bytes]) -> bool:
-        """Send what many are sent, from any thread."""
-        home = self.connection._home
-        if home is not None and home.here:
-            return self.send_shared(message, encoded)
-        return self.send_from_elsewhere(message, encoded)
-
-    def ping(self, payload: bytes) -> None:
-        if data := self.wire.ping(payload):
-            self.write(data)
-
-    def write(self, data: bytes) -> bool:
-        """Write bytes of the wire's, in their place among what is gathered."""
-        if not self._corking:
-            return self.outflow.write(data)
-        self._corked.append(data)
-        self._corked_size += len(data)
-        return self._corked_size <= CORK_LIMIT or self.uncork()
-
-    def uncork(self) -> bool:
-        """Write what was gathered."""
-        corked = self._corked
-        if not corked:
-            return True
-        data = corked[0] if len(corked) == 1 else b"".join(corked)
-        corked.clear()
-        self._corked_size = 0
-        return self.outflow.write(data)
-
-    async def drained(self) -> None:
-        self.uncork()
-        await self.outflow.drained()
-
-    def _write_records(self, records: bytes) -> None:
-        """Write what TLS has to say of its own."""
-        transport = self.transport
-        if not records or transport is None or transport.is_closing() or self.outflow.ended:
-            return
-        self.uncork()
-        transport.write(records)
+        self.node.run(self.connection, self.intake.after, self.ending.lost)
 
     # ---------------------------------------------------------------- opening
 
-    def _start_wire(self) -> None:
+    def start_wire(self) -> None:
         """The way is clear for the wire's own handshake, if it has one."""
         if greeting := self.wire.start():
-            self.write(greeting)
+            self.outflow.write(greeting)
         if self.wire.state is _OPEN:
             assert self.admission is not None
             self.admission.ask(self.connection.request)
@@ -360,12 +191,14 @@ class Shell(asyncio.Protocol):
         self.admission = None
         self.was_open = True
         connection = self.connection
+        if isinstance(self.wire, WebSocket):
+            connection.subprotocol = self.wire.subprotocol
         connection.server.tell(connection, Opened())
         self.serial.call(connection.on_open)
         if connection.pulls:
             self.inbox.pull()
         self.resume_reading(Pause.ADMISSION)
-        self._take([*early, *self.wire.receive(b"")])
+        self.intake.take([*early, *self.wire.receive(b"")])
 
     def respond(self, response: Response) -> None:
         """Answer over HTTP instead of opening, and close."""
@@ -381,6 +214,9 @@ class Shell(asyncio.Protocol):
         if self.socket is not None:  # on the way to a node that has ended
             self.socket.close()
             self.socket = None
+        self.intake.drop()
+        self.serial.forget_messages()
+        self.serial.resume()
         if self.transport is not None:
             self.transport.abort()
         else:
@@ -402,17 +238,9 @@ class Shell(asyncio.Protocol):
         if paused and not self._pauses and transport is not None and not transport.is_closing():
             transport.resume_reading()
 
-    def clear_pauses(self) -> None:
-        """A new transport comes, and it is read."""
-        self._pauses = Pause(0)
-
-    def run_here(self, function: Callable[..., object], *args: Any) -> None:
-        """Run on the connection's own thread: now, when this is it, or in turn."""
-        home = self.connection._home
-        if home is not None and home.here:
-            function(*args)
-        elif self.connection._foreman is not None:  # otherwise it is gone
-            self.connection._post(function, args)
+    def keep_pauses(self) -> None:
+        """A new transport comes: what had to do with the old one is no reason any more."""
+        self._pauses &= Pause.HANDLER | Pause.TURN
 
 
 def address_of(name: object) -> Address:
@@ -422,10 +250,3 @@ def address_of(name: object) -> Address:
     if isinstance(name, bytes):
         return os.fsdecode(name)
     return name if isinstance(name, str) and name else None
-
-
-def _check(message: object) -> bool:
-    """Refuse what is no message; otherwise it was not sent."""
-    if not isinstance(message, (bytes, str)):
-        raise TypeError(f"a message is bytes or str, not {type(message).__name__}")
-    return False

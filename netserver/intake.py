@@ -1,0 +1,207 @@
+"""The way in: what the wire reports is handed out in order, and in turns.
+
+One read may hold thousands of small messages. Whoever takes long over them lets go of the node now
+and then: the rest waits here, nothing more is read meanwhile, and it is handed out in later turns
+of the loop, before anything that comes after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from netserver.pauses import Pause
+from netwire import Message, TlsError, events
+from netwire.tls import TlsEngine
+
+if TYPE_CHECKING:
+    from netserver.shell import Shell
+
+# How long a connection may hand out messages before the others on its node are due, seconds. Not
+# less, because a turn of the loop costs about 30 microseconds, and stays below a twentieth so; not
+# more, because several connections may have that much to say, and the strictest latencies that are
+# worth declaring under Python are a few milliseconds.
+QUANTUM = 1e-3
+
+# Between two looks at the clock at most this many messages are handed out: a look costs 0.1 us, a
+# quick message 1. It is also how many slow ones may come unnoticed where all were quick before.
+MOST_UNWATCHED = 8
+
+# What happened, or what is to be called in its place among what happened.
+Happened: TypeAlias = "events.Event | partial[object]"
+
+
+class Intake:
+    """What came in on one connection. Owned by the thread of the connection's node."""
+
+    __slots__ = ("_rest", "_shell", "_turn", "_unwatched")
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._rest: list[Happened] | None = None  # waits for the next turn; one read at most
+        self._turn: asyncio.Handle | None = None
+        self._unwatched = 1  # so many are handed out without a look at the clock; 0: they wait
+
+    # ---------------------------------------------------------------- handing out
+
+    def take(self, happened: list[Any]) -> None:
+        """Hand out what the wire reports. Messages come first: nothing else is frequent."""
+        if len(happened) > self._unwatched:
+            self._take_in_turns(happened)
+            return
+        shell = self._shell
+        connection = shell.connection
+        serial = shell.serial
+        for event in happened:
+            kind = type(event)
+            if kind is bytes or kind is str:
+                if serial.busy:
+                    shell.inbox.put(cast("Message", event))
+                elif not shell.ending.failed:
+                    try:
+                        result = connection.on_message(event)
+                    except BaseException as error:  # no handler may end what it shares
+                        shell.ending.fail(error)
+                    else:
+                        if result is not None:
+                            serial.follow(result)
+            else:
+                self._handle(event)
+
+    def after(self, function: Callable[..., object], *args: Any) -> None:
+        """Call it when all that has come so far is handed out: now, mostly."""
+        if self._rest is None:
+            function(*args)
+        else:
+            self._rest.append(partial(function, *args))
+
+    def end_turn(self) -> None:
+        """Read nothing more until the others on this node had their turn."""
+        shell = self._shell
+        shell.pause_reading(Pause.TURN)
+        if self._turn is None:
+            self._turn = shell.node.loop.call_soon(self._next_turn)
+
+    def suspend(self) -> None:
+        """Hand out nothing more until `resume`, which may be on another node."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+
+    def resume(self) -> None:
+        """Go on where `suspend` interrupted it."""
+        if self._rest is None:
+            self._shell.resume_reading(Pause.TURN)
+        else:
+            self.end_turn()
+
+    def drop(self) -> None:
+        """Forget the messages that wait; the rest of what waits happens now."""
+        self.suspend()
+        rest, self._rest = self._rest or [], None
+        self._unwatched = 1
+        for event in rest:
+            if not isinstance(event, bytes | str):
+                self._handle(event)
+
+    def _take_in_turns(self, happened: list[Happened]) -> None:
+        if self._rest is not None:
+            self._rest += happened  # it may not overtake what waits
+            return
+        node = self._shell.node
+        ends = node.hold_began + QUANTUM
+        unwatched = self._unwatched
+        position = 0
+        while position < len(happened):
+            if position and node.clock() >= ends:
+                self._rest = happened[position:]
+                self._unwatched = 0
+                self.end_turn()
+                return
+            # What opens a connection brings messages of its own, and is the last that happened
+            # or has none behind it, so this order is the order in which they came.
+            self.take(happened[position : position + unwatched])
+            position += unwatched
+            self._unwatched = unwatched = min(2 * unwatched, MOST_UNWATCHED)
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        shell = self._shell
+        if self._rest is not None:
+            shell.node.run(shell.connection, self._go_on)
+        if self._rest is None:
+            shell.resume_reading(Pause.TURN)
+
+    def _go_on(self) -> None:
+        rest, self._rest = self._rest, None
+        self._unwatched = 1
+        assert rest is not None
+        outflow = self._shell.outflow
+        outflow.corked = True
+        try:
+            self.take(rest)
+        finally:
+            outflow.uncork()
+
+    # ---------------------------------------------------------------- whatever is no message
+
+    def _handle(self, event: Happened) -> None:
+        shell = self._shell
+        match event:
+            case events.Ping():
+                shell.outflow.write(event.reply)
+            case events.Requested():
+                assert shell.admission is not None
+                shell.admission.ask(event.request)
+            case events.PlainRequest():
+                assert shell.admission is not None
+                shell.admission.answer(event.request)
+            case events.Opened():
+                shell.open()
+            case events.Closed():
+                shell.ending.note(event.code, event.reason)
+                shell.ending.finish(event.reply)
+            case events.Failed():
+                shell.ending.note(event.error.close_code, event.error.reason)
+                shell.ending.fail(event.error)
+                shell.ending.finish(event.reply, linger=bool(event.reply))
+            case partial():
+                event()
+
+    def ended(self) -> None:
+        """The peer will send nothing more; closing is up to us, after what is to be written."""
+        self.take(self._shell.wire.receive_eof())
+        self._shell.ending.finish(b"")
+
+    # ---------------------------------------------------------------- TLS
+
+    def decrypt(self, tls: TlsEngine, data: bytes) -> bytes:
+        """The plain bytes of what was read; none when TLS says that these were the last."""
+        shell = self._shell
+        was_up = tls.handshaken
+        try:
+            plain = tls.receive(data)
+        except TlsError as error:
+            shell.outflow.write_records(tls.take_output())  # the alert
+            shell.outflow.ended = True
+            # The records before the bad one were good.
+            self.take(shell.wire.receive(error.received))
+            self.after(self._tls_failed, error)
+            return b""
+        shell.outflow.write_records(tls.take_output())
+        if tls.handshaken and not was_up:
+            shell.start_wire()
+        if tls.peer_closed:
+            self.take(shell.wire.receive(plain))
+            self.after(self.ended)
+            return b""
+        return plain
+
+    def _tls_failed(self, error: TlsError) -> None:
+        shell = self._shell
+        shell.wire.receive_eof()  # there is no way left to say goodbye on
+        shell.ending.note(error.close_code, error.reason)
+        shell.ending.fail(error)
+        shell.ending.finish(b"")
