@@ -166,8 +166,8 @@ class BestFit:
         """A stuck node takes nobody: have another ready for those who would have come."""
         if not node.groups:
             return []
-        strictest = min(node.groups, key=lambda group: group.required_latency)
-        placement = self.place(strictest.typical, snapshot, avoid=node.name)
+        groups = sorted(node.groups, key=lambda group: (group.required_latency, group.hold))
+        placement = self.place(groups[0].typical, snapshot, avoid=node.name)
         if not isinstance(placement, Spawn):
             return []
         return [Spawn(f"{node.name} is stuck and takes nobody; {placement.reason}")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from heapq import nlargest
 from math import frexp
 from typing import TYPE_CHECKING, TypeAlias
@@ -27,15 +28,18 @@ class Roster:
         count: How many workers there are.
         latencies: The latencies declared here, strictest first. Replaced, never changed, so it may
             be read without the lock.
+        promised: The strictest latency promised here, seconds: declared by any who does not hold
+            its node for longer itself. Infinite when nothing is promised. As of the last `groups`.
     """
 
-    __slots__ = ("_groups", "_view", "count", "latencies")
+    __slots__ = ("_groups", "_view", "count", "latencies", "promised")
 
     def __init__(self) -> None:
         self._groups: dict[_Key, _Tally] = {}
         self._view: tuple[Group, ...] | None = None
         self.count = 0
         self.latencies: tuple[float, ...] = ()
+        self.promised = math.inf
 
     def add(self, seat: Seat, demand: Demand) -> None:
         alike = _key(demand)
@@ -43,6 +47,7 @@ class Roster:
         if tally is None:
             tally = self._groups[alike] = _Tally()
             self._list_latencies()
+            self.promised = min(self.promised, demand.required_latency)
         tally.add(seat, demand)
         self.count += 1
         self._view = None
@@ -60,6 +65,8 @@ class Roster:
     def groups(self) -> tuple[Group, ...]:
         if self._view is None:
             self._view = tuple(tally.group(key) for key, tally in self._groups.items())
+            kept = (group.required_latency for group in self._view if not group.outsized)
+            self.promised = min(kept, default=math.inf)
         return self._view
 
     def members(self, group: Group | None = None, count: int | None = None) -> list[Seat]:

@@ -103,7 +103,8 @@ class Watcher:
 
     def _watch(self, node: Node) -> tuple[float, bool]:
         """Look at one node; returns when to look again, seconds, and whether it broke a promise."""
-        promised = min(node.roster.latencies, default=math.inf)  # to nobody, nothing is promised
+        declared = min(node.roster.latencies, default=math.inf)  # by nobody, perhaps
+        promised = node.roster.promised
         now = node.clock()
         watched = self._watched.get(node)
         if watched is None:
@@ -113,8 +114,11 @@ class Watcher:
         missed = late > promised
         if missed:
             self._dispatcher.was_late(node)
-            self._report_missed(node, watched, late, promised, now)
-        if waiting > max(promised, STUCK_AFTER):
+        if late > declared:
+            self._report_missed(node, watched, late, declared, now)
+        # Waiting alone may be a queue of many, each soon done; a node is stuck in one thing.
+        held = now - node.hold_began
+        if min(waiting, held) > max(promised, STUCK_AFTER):
             self._report_stuck(node, watched, waiting, promised, now)
         elif not waiting:
             node.stuck = False  # only now: it came round
