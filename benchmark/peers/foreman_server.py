@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from attrs import asdict, frozen
@@ -16,7 +17,7 @@ from attrs import asdict, frozen
 from benchmark.peers.events import EventLog
 from benchmark.peers.program import Options, announce
 from benchmark.peers.work import DECLARE, LITTER, WORK, Work, declared_latency, make_garbage
-from foreman import BestFit, Demand, Foreman, Infeasible, Place, Placement, Snapshot, Spawn
+from foreman import Action, BestFit, Demand, Foreman, Infeasible, Place, Placement, Snapshot, Spawn
 from netserver import Connection, Server
 
 STRICT = 0.010  # seconds
@@ -81,6 +82,9 @@ class FixedNodes(BestFit):
             return Spawn("there are to be more")
         emptiest = min(snapshot.nodes, key=lambda node: node.count)
         return Place(emptiest.name, "the emptiest")
+
+    def review(self, snapshot: Snapshot) -> Sequence[Action]:
+        return ()
 
 
 def main() -> None:
