@@ -79,8 +79,8 @@ class Carrier:
             try:
                 if not worker.movable:
                     raise NotMovable("it cannot leave its node now")
-                letting_go = here.metered(worker, self._let_go(worker))
-                await asyncio.wait_for(letting_go, self._patience)
+                async with asyncio.timeout(self._patience):
+                    await here.metered(worker, self._let_go(worker))
             except (Exception, asyncio.CancelledError) as error:
                 reason = f"stayed: {str(error) or type(error).__name__}"
                 if not isinstance(error, (NotMovable, asyncio.TimeoutError)):

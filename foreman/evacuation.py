@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from foreman.seat import Seat
 
 # How many of them are on their way at a time. To let go of a node and to arrive on another takes
-# each of the two some tenths of a millisecond, which its other workers wait; so not many at once.
+# each of the two some tenths of a millisecond, which its other workers wait: so not many at once,
+# unless the node is breaking its promises anyway, and every turn of its loop takes long.
 AT_ONCE = 4
+AT_ONCE_IN_NEED = 64
 
 
 class Evacuation:
@@ -29,7 +31,7 @@ class Evacuation:
         on_the_way: How many are being carried.
     """
 
-    __slots__ = ("_waiting", "node", "on_the_way", "reason", "retires")
+    __slots__ = ("_at_once", "_waiting", "node", "on_the_way", "reason", "retires")
 
     def __init__(self, node: Node, seats: Iterable[Seat], reason: str, *, retires: bool) -> None:
         self._waiting = deque(seats)
@@ -37,6 +39,7 @@ class Evacuation:
         self.reason = reason
         self.retires = retires
         self.on_the_way = 0
+        self._at_once = AT_ONCE if retires else AT_ONCE_IN_NEED
 
     @property
     def is_over(self) -> bool:
@@ -45,7 +48,7 @@ class Evacuation:
 
     def next(self) -> Seat | None:
         """Who is to go now, and still can; None when nobody waits or enough are on the way."""
-        while self._waiting and self.on_the_way < AT_ONCE:
+        while self._waiting and self.on_the_way < self._at_once:
             seat = self._waiting.popleft()
             if seat.node is self.node and not seat.leaving and not seat.in_transit:
                 return seat

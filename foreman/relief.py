@@ -25,7 +25,9 @@ def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit) -> list[Action]:
     process, and then nobody here is to blame. But when it is broken again and again, its workers
     are taken to become ready together.
     """
-    conditions = rules.conditions(node, snapshot)
+    # When nodes become scarce, those who break the deal share what there is.
+    scarce = snapshot.max_nodes - len(snapshot.nodes) <= 1
+    conditions = evolve(rules.conditions(node, snapshot), excused=scarce)
     known = [group for group in node.groups if group.measured]
     obstacle = find_obstacle(known, conditions)
     if obstacle is None and node.late >= rules.misses:
