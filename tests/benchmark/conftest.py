@@ -1,7 +1,8 @@
-"""Echo servers of plain sockets, for the load clients to be tried on."""
+"""Echo servers of plain sockets, for the load clients to be tried on; what may be missing here."""
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -9,9 +10,25 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from benchmark.load.native import compile_library
+from benchmark.servers import ServerKind
 
 Answer = Callable[[socket.socket, bytes], None]
 StartServer = Callable[[Answer], str]
+Require = Callable[[ServerKind], None]
+
+
+@pytest.fixture
+def require() -> Require:
+    """Skips the test where a server cannot be run; where skips are forbidden, it fails."""
+
+    def check(kind: ServerKind) -> None:
+        reason = kind.obstacle(kind.transports[0])
+        if reason is not None and os.environ.get("FORBID_SKIPS") == "1":
+            pytest.fail(reason)
+        if reason is not None:
+            pytest.skip(reason)
+
+    return check
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,10 @@ def test_echo_beside_peers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("name", [name for name, kind in SERVERS.items() if kind.name != "foreman"])
-def test_every_peer_echoes_on_every_transport(tmp_path: Path, name: str) -> None:
-    pytest.importorskip(SERVERS[name].requires)
+def test_every_peer_echoes_on_every_transport(
+    tmp_path: Path, name: str, require: Callable[[ServerKind], None]
+) -> None:
+    require(SERVERS[name])
     for transport in SERVERS[name].transports:
         results = echo(tmp_path, "--server", name, "--transport", transport, "--in-flight", "4")
         assert results["summary"][name]["messages_per_second"] > 0

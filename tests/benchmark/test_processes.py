@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,9 +51,9 @@ def test_what_the_load_process_says_went_wrong_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in SERVERS if name != "foreman"])
-def test_servers_tell_their_statistics(name: str) -> None:
+def test_servers_tell_their_statistics(name: str, require: Callable[[ServerKind], None]) -> None:
     kind = SERVERS[name]
-    pytest.importorskip(kind.requires)
+    require(kind)
 
     async def ask() -> dict[str, object]:
         transport = kind.transports[0]
