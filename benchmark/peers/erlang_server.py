@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from benchmark.peers.program import Options
+from benchmark.peers.program import Options, positive
 from benchmark.peers.work import Work
 
 # A scheduler that finds nothing to do sleeps, as the threads of every other server here do.
@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     Work.add_options(parser)
     parser.add_argument("--program", required=True, type=Path, help="what `compiler.ERLANG` made")
-    parser.add_argument("--processors", type=int, default=2, help="schedulers")
+    parser.add_argument("--processors", type=positive, default=2, help="schedulers")
     _, found = Options.parse(parser, ("tcp",))
     arguments = [
         "erl",

@@ -21,10 +21,9 @@ import (
 )
 
 const (
-	listeners  = 2       // strict and slow connections, by what they would declare to our server
-	bufferSize = 1 << 16 // bytes, each way
-	longest    = 1 << 20 // bytes of a message
-	order      = '!'     // as benchmark/peers/work.py has it
+	listeners = 2       // strict and slow connections, by what they would declare to our server
+	longest   = 1 << 20 // bytes of a message
+	order     = '!'     // as benchmark/peers/work.py has it
 
 	chunk       = 20_000 // rounds of computing between looks at the clock, some 40 microseconds
 	threadClock = 3      // CLOCK_THREAD_CPUTIME_ID of Linux, which package syscall does not name
@@ -133,8 +132,8 @@ func writeMessage(writer *bufio.Writer, message []byte) {
 // serve handles one connection, and writes replies when it has handled all that it has read.
 func serve(connection net.Conn, work *work) {
 	defer connection.Close()
-	reader := bufio.NewReaderSize(connection, bufferSize)
-	writer := bufio.NewWriterSize(connection, bufferSize)
+	reader := bufio.NewReader(connection)
+	writer := bufio.NewWriter(connection)
 	header := make([]byte, 9)
 	for {
 		message, err := readMessage(reader, header)

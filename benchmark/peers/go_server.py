@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from benchmark.peers.program import Options
+from benchmark.peers.program import Options, positive
 from benchmark.peers.work import Work
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     Work.add_options(parser)
     parser.add_argument("--program", required=True, help="what `compiler.GO` made")
-    parser.add_argument("--processors", type=int, default=2, help="GOMAXPROCS")
+    parser.add_argument("--processors", type=positive, default=2, help="GOMAXPROCS")
     _, found = Options.parse(parser, ("tcp",))
     arguments = [
         found.program,

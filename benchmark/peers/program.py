@@ -83,6 +83,14 @@ class Options:
         return options, found
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, from a command line."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return number
+
+
 def announce(urls: Sequence[str], statistics: Callable[[], dict[str, object]] = dict) -> None:
     """Say where the program listens, and answer from now on in a thread of its own."""
 

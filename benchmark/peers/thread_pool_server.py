@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmark.peers.conversation import Conversation, serve
-from benchmark.peers.program import Options
+from benchmark.peers.program import Options, positive
 from benchmark.peers.work import WORK, Work
 
 # Twice what the makers of completion ports recommend, two a processor, so that some may block;
@@ -78,7 +78,7 @@ class Echo(Conversation):
 def main() -> None:
     parser = argparse.ArgumentParser()
     Work.add_options(parser)
-    parser.add_argument("--threads", type=int, default=DEFAULT_THREADS, help="in the pool")
+    parser.add_argument("--threads", type=positive, default=DEFAULT_THREADS, help="in the pool")
     _, found = Options.parse(parser, ("tcp",))
     work = Work.chosen(found)
     pool = ThreadPoolExecutor(found.threads, "pool")

@@ -23,6 +23,7 @@ from attrs import frozen
 
 WORK, DECLARE, LITTER = b"!", b"L", b"G"
 HOLD = 0.020  # seconds
+LONGEST = 3600.0
 CYCLES = 150  # of two objects each
 
 _DECLARED = re.compile(rb"L(\d+(?:\.\d+)?)(?: |\Z)")
@@ -46,7 +47,7 @@ class Work:
     def add_options(parser: argparse.ArgumentParser) -> None:
         """Let a program be told what its work is."""
         parser.add_argument("--work", choices=tuple(_COMPUTED), help="obey orders, and work thus")
-        parser.add_argument("--hold", type=float, default=HOLD, help="seconds of work")
+        parser.add_argument("--hold", type=_seconds, default=HOLD, help="how long to work, seconds")
 
     @classmethod
     def chosen(cls, found: Any) -> Work | None:
@@ -63,6 +64,13 @@ class Work:
             pass
         if self.slept:
             time.sleep(self.slept)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < LONGEST:
+        raise argparse.ArgumentTypeError(f"must be 0 to {LONGEST:g} s, not {text}")
+    return seconds
 
 
 def declared_latency(message: bytes) -> float | None:

@@ -223,17 +223,27 @@ def test_whether_a_sleeper_keeps_another_connection_waiting(
     with_server(SERVERS[name], workspace, use, "--work", "sleep", "--hold", "1", *options)
 
 
-@pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.parametrize("options", [("--work", "idle"), ("--transport", "unix")])
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        *((name, ("--transport", "unix"), "invalid choice: 'unix'") for name in OTHERS),
+        ("one-loop", ("--work", "idle"), "invalid choice: 'idle'"),
+        ("one-loop", ("--hold", "-1"), "must be 0 to 3600 s, not -1"),
+        ("one-loop", ("--hold", "nan"), "must be 0 to 3600 s, not nan"),
+        ("thread-pool", ("--threads", "0"), "must be at least 1, not 0"),
+        ("go", ("--processors", "0"), "must be at least 1, not 0"),
+        ("erlang", ("--processors", "x"), "invalid positive value: 'x'"),
+    ],
+)
 def test_what_it_cannot_do_is_refused(
-    workspace: Workspace, require: Require, name: str, options: tuple[str, ...]
+    workspace: Workspace, require: Require, name: str, options: tuple[str, ...], reason: str
 ) -> None:
     require(SERVERS[name])
 
     async def use(_server: Server) -> None:
         pytest.fail("it started")
 
-    with pytest.raises(BenchmarkError, match=f"(?s)server {name} ended.*invalid choice"):
+    with pytest.raises(BenchmarkError, match=f"(?s)server {name} ended.*{reason}"):
         with_server(SERVERS[name], workspace, use, *options)
 
 
