@@ -11,6 +11,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.peers.compiler import ERLANG, GO, Compiler
 
 OURS = "foreman"
+UNMETERED = "unmetered"  # the same with the Foreman's measuring off: to be asked for by name
 
 
 @frozen(kw_only=True)
@@ -53,6 +54,7 @@ SERVERS = {
     kind.name: kind
     for kind in (
         ServerKind(name=OURS, requires="netserver", transports=_ALL, works=True),
+        ServerKind(name=UNMETERED, requires="netserver", transports=_ALL),
         ServerKind(name="picows", requires="picows", transports=("ws", "wss")),
         ServerKind(name="websockets", requires="websockets", transports=_WEBSOCKET),
         ServerKind(name="aiohttp", requires="aiohttp", transports=_WEBSOCKET),
@@ -102,7 +104,7 @@ def choose_peers(
     if names != "all":
         wanted = dict.fromkeys(name.strip() for name in names.split(","))
         return [choose_server(name, transport) for name in wanted if name != server], ()
-    others = [kind for kind in SERVERS.values() if kind.name not in (server, OURS)]
+    others = [kind for kind in SERVERS.values() if kind.name not in (server, OURS, UNMETERED)]
     found = [kind for kind in others if kind.obstacle(transport) is None]
     skipped = [
         f"skipped: {kind.obstacle(transport)}"
