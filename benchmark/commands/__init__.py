@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.commands import echo, idle_cpu, idle_memory, mixed
+from benchmark.commands import echo, idle_cpu, idle_memory, mixed, moves
 
 COMMANDS = (
     echo,
     mixed,
+    moves,
     idle_memory,
     idle_cpu,
 )
