@@ -2,9 +2,9 @@
 
 It is what servers on I/O completion ports do. A connection's messages are handled one at a time
 and in their order, on whichever thread is free; each reply is handed back to the loop, which
-writes it. The interpreter's switch interval stays as it is unless ``--switch-interval`` is given: at
-Python's default of 5 ms a handler that computes keeps the loop and the other threads waiting so
-long at each of a message's three changes of thread.
+writes it. The interpreter's switch interval is Python's own unless ``--switch-interval`` is given:
+at 5 ms a handler that computes keeps the loop and the other threads waiting so long at each of a
+message's three changes of thread.
 """
 
 from __future__ import annotations
