@@ -132,10 +132,11 @@ class NodeView:
         groups: Its workers.
         stuck: Whether one worker keeps it busy for longer than it has promised, right now.
         retiring: Whether it is being emptied, so that nobody new may come.
-        late: How often it broke a promise since it was last acted on, counted once a look.
+        late: How many promises it broke in a row since it was last acted on, counted once a look.
         bursty: Whether its workers have shown to become ready at the same time, so that the queue
             must be taken at its longest.
-        calm: Seconds since it last broke a promise, or was spawned.
+        calm: Seconds since it last broke several promises in a row, had to be relieved, or was
+            spawned.
         settled: Seconds since it was last acted on: since what was measured is about what is there.
     """
 

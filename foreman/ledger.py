@@ -21,6 +21,11 @@ from foreman.seat import Seat
 # How often a worker must have run before its longest hold so far is taken for its longest.
 BELIEVED_AFTER = 16
 
+# Broken promises less than this apart, seconds, are broken in a row, and so many in a row end a
+# node's calm: one alone may be anybody's.
+IN_A_ROW = 1.0
+ENDS_CALM = 3
+
 # How long a relapse counts, seconds.
 RELAPSE_COUNTS = 600.0
 
@@ -62,6 +67,7 @@ class _Conduct:
     """How one node has kept its promises, and what is being done with it."""
 
     late: int = 0
+    late_at: float = 0.0
     bursty: bool = False
     retiring: bool = False
     in_action: bool = False
@@ -109,8 +115,10 @@ class Ledger(Generic[N]):
         """It broke a promise."""
         conduct = self._conducts.get(node.name)
         if conduct is not None:
-            conduct.late += 1
-            conduct.calm_since = now
+            conduct.late = conduct.late + 1 if now - conduct.late_at < IN_A_ROW else 1
+            conduct.late_at = now
+            if conduct.late >= ENDS_CALM:
+                conduct.calm_since = now
 
     def begin_action(self, node: N, *, retiring: bool = False) -> None:
         """Some of its workers are being moved away; all of them when it is retiring."""
@@ -126,7 +134,7 @@ class Ledger(Generic[N]):
             conduct.in_action = False
             conduct.retiring = retiring
             conduct.late = 0
-            conduct.settled_since = now
+            conduct.settled_since = conduct.calm_since = now
             conduct.view = None
 
     def unsettle(self, node: N, now: float) -> None:
@@ -285,7 +293,7 @@ class Ledger(Generic[N]):
         conduct = self._conducts[node.name]
         return evolve(
             self._view(node),
-            late=conduct.late,
+            late=conduct.late if now - conduct.late_at < IN_A_ROW else 0,
             calm=now - conduct.calm_since,
             settled=0.0 if conduct.in_action else now - conduct.settled_since,
         )
