@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from foreman import Foreman, Node, Worker
+from foreman.demand import Group
 from foreman.events import Event
 
 LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
@@ -32,6 +33,12 @@ def until(holds: Callable[[], object]) -> None:
     while not holds():
         assert time.monotonic() < ends, "waited in vain"
         pause.wait(0.002)
+
+
+def groups_on(foreman: Foreman, node: Node) -> tuple[Group, ...]:
+    """What the policy sees of a node's workers."""
+    with foreman._dispatcher.lock:
+        return node.roster.groups()
 
 
 class Heard:

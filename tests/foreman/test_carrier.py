@@ -433,7 +433,7 @@ def test_a_carry_that_finds_its_node_ended_lets_the_worker_go_once(
     assert seat is not None
     assert dead.stop(PATIENCE)
     for _ in range(2):
-        foreman._carrier.fetch(settled, seat, dead)
+        foreman._dispatcher._carrier.fetch(settled, seat, dead)
     assert settled.node is None
     assert foreman.statistics().workers == 0
 

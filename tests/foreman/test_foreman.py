@@ -20,6 +20,7 @@ from tests.foreman.conftest import (
     LoopFactory,
     MakeForeman,
     Probe,
+    groups_on,
     until,
 )
 
@@ -110,7 +111,7 @@ def test_what_is_measured_replaces_what_was_assumed(make_foreman: MakeForeman) -
 
     def measured() -> bool:
         loose.call_soon(loose.note, "work")
-        return all(group.measured for group in node.roster.groups())
+        return all(group.measured for group in groups_on(foreman, node))
 
     until(measured)
     assert foreman.add(strict) is node, "harmless once measured"
@@ -121,15 +122,15 @@ def test_a_class_is_remembered_and_a_worker_that_left_is_not_counted(foreman: Fo
     node = foreman.add(now_gone)
     foreman.add(stays)
     foreman.remove(now_gone).result(PATIENCE)
-    foreman._learn(node, [(now_gone, 0.5), (stays, 0.125)])
-    (group,) = node.roster.groups()
+    foreman._dispatcher._learn(node, [(now_gone, 0.5), (stays, 0.125)])
+    (group,) = groups_on(foreman, node)
     assert (group.load, group.hold, group.measured) == (0.125, 0.25, False), "not believed yet"
     stays.holds.total_runs = BELIEVED_AFTER
-    foreman._learn(node, [(now_gone, 0.5), (stays, 0.25)])
-    (group,) = node.roster.groups()
+    foreman._dispatcher._learn(node, [(now_gone, 0.5), (stays, 0.25)])
+    (group,) = groups_on(foreman, node)
     assert (group.count, group.load, group.measured) == (1, 0.25, True)
     foreman.add(Probe(1.0))
-    assert node.roster.groups()[1].load == 0.25, "assumed of the next one"
+    assert groups_on(foreman, node)[1].load == 0.25, "assumed of the next one"
 
 
 # ---------------------------------------------------------------- declaring anew
@@ -141,7 +142,13 @@ class Measured(BestFit):
     def assume(self, kind: str, required_latency: float, shown: Demand | None) -> Demand:
         hold = 0.2 if kind.endswith("Slow") else 0.0
         return Demand(
-            kind=kind, required_latency=required_latency, hold=hold, load=0.0, measured=True
+            kind=kind,
+            required_latency=required_latency,
+            hold=hold,
+            mean=hold,
+            load=0.0,
+            computing=0.0,
+            measured=True,
         )
 
 
@@ -218,7 +225,7 @@ def test_an_unmeasured_worker_is_assumed_anew(foreman: Foreman) -> None:
     worker = Probe(1.0)
     node = foreman.add(worker)
     worker.required_latency = 0.1
-    (group,) = node.roster.groups()
+    (group,) = groups_on(foreman, node)
     assert (group.required_latency, group.hold) == (0.1, 0.025)
 
 
@@ -456,13 +463,15 @@ def test_stopped_while_workers_move_come_and_go(make_foreman: MakeForeman) -> No
 
 def test_a_foreman_starts_again(foreman: Foreman) -> None:
     worker = Probe()
-    for turn in range(3):
-        node = foreman.add(worker)
-        assert node.name == f"node-{turn + 1}"
+    names = set()
+    for _ in range(3):
+        names.add(foreman.add(worker).name)
         foreman.stop()
         with pytest.raises(NotRunning):
             foreman.add(worker)
-        foreman.start()
+        assert foreman.start()
+        assert not foreman.start()
+    assert len(names) == 3, "no name is used twice"
     assert worker.log == ["start", "stop"] * 3
 
 

@@ -6,6 +6,7 @@ import threading
 
 from foreman import BestFit, Foreman, Node, Worker
 from foreman.ledger import BELIEVED_AFTER
+from tests.foreman.conftest import groups_on
 
 
 class Quick(Worker):
@@ -38,7 +39,7 @@ def test_a_short_hold_is_believed_after_a_few_runs_only() -> None:
         node = foreman.add(worker)
         have_run(worker, 2)
         report(worker, node)
-        (group,) = node.roster.groups()
+        (group,) = groups_on(foreman, node)
         # The room that was reserved is given back, the assumption stays.
         assert not group.measured
         assert group.load < BestFit().assumed_load
@@ -46,10 +47,10 @@ def test_a_short_hold_is_believed_after_a_few_runs_only() -> None:
 
         have_run(worker, BELIEVED_AFTER)
         report(worker, node)
-        (group,) = node.roster.groups()
+        (group,) = groups_on(foreman, node)
         assert group.measured
         assert 0 < group.hold < BestFit().assumed_hold * Quick.required_latency
-        assert foreman._experience.of(group.kind) is not None
+        assert foreman._dispatcher._ledger._experience.of(group.kind) is not None
 
 
 def test_a_long_hold_is_believed_at_once() -> None:
@@ -66,5 +67,5 @@ def test_a_long_hold_is_believed_at_once() -> None:
         node.post(pretend)
         assert ran.wait(30)
         report(worker, node)
-        (group,) = node.roster.groups()
+        (group,) = groups_on(foreman, node)
         assert group.hold == 0.9
