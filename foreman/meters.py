@@ -10,12 +10,20 @@ from collections import deque
 
 from attrs import frozen
 
-# A hold whose mean is shorter than this is not worth two readings of the thread's CPU clock,
-# a system call of about 0.2 µs each: together they stay below 0.5 % of the hold.
-CPU_WORTH_MEASURING = 100e-6
+# A hold that lasts longer than this is examined when it ends: what of it was computing, and what
+# was lost to others. It costs a few µs, so it stays far below 1 % of the hold.
+LONG_HOLD = 1e-3
 
-# A peak is forgotten by this factor at every review, so that one slow run does not count for ever.
+# Where the mean hold is longer than this, readings are taken at the beginning of each hold, too;
+# the two together stay at about 1 % of the hold.
+WORTH_SAMPLING = 250e-6
+
+# A peak is forgotten by this factor in every full period, so that one slow run does not count for
+# ever.
 PEAK_DECAY = 0.95
+
+# Less than this many seconds examined lately tell nothing about how the others are spent.
+TELLING = 100e-6
 
 
 @frozen(kw_only=True)
@@ -24,10 +32,11 @@ class HoldStatistics:
 
     Attributes:
         count: Times it ran.
-        mean: Mean hold, seconds; 0 before the first.
+        mean: Mean hold, seconds; 0 before the first. Of long holds, here and below, what the
+            garbage collector and the operating system took does not count.
         worst: Longest hold ever, seconds.
-        cpu_share: How much of the time held was spent computing rather than waiting, 0 to 1;
-            None while its holds are too short to tell.
+        cpu_share: How much of its recent long holds was spent computing rather than waiting,
+            0 to 1; None while its holds are too short to tell.
     """
 
     count: int
@@ -75,17 +84,24 @@ class HoldMeter:
 
     ``runs``, ``held`` and ``longest`` count the window since the last `fold`; the node writes them
     itself, because a call for each message would cost more than the counting.
+
+    Attributes:
+        peak: The longest recent hold, seconds: what the policy reckons with.
+        mean: The mean of recent holds, seconds.
+        sampled: Whether readings are to be taken when a hold begins.
+        examined_above: Holds that last longer are to be examined, seconds.
     """
 
     __slots__ = (
-        "cpu",
-        "cpu_of",
+        "_computed",
+        "_examined",
+        "examined_above",
         "held",
         "longest",
         "mean",
         "peak",
         "runs",
-        "samples_cpu",
+        "sampled",
         "total_held",
         "total_runs",
         "worst",
@@ -98,31 +114,47 @@ class HoldMeter:
         self.total_runs = 0
         self.total_held = 0.0
         self.worst = 0.0
-        self.peak = 0.0  # longest recent hold: what the policy reckons with
-        self.mean = 0.0  # mean of recent holds
-        self.samples_cpu = False
-        self.cpu = 0.0  # CPU seconds within ...
-        self.cpu_of = 0.0  # ... this many seconds held
+        self.peak = 0.0
+        self.mean = 0.0
+        self.sampled = False
+        self.examined_above = LONG_HOLD
+        self._computed = 0.0  # seconds spent computing within ...
+        self._examined = 0.0  # ... so many seconds held, both fading
 
-    def fold(self) -> float:
-        """Close the window; returns the seconds held in it."""
+    def examined(self, held: float, computed: float) -> None:
+        """A hold was examined: so much of it was spent computing, seconds."""
+        self._examined += held
+        self._computed += computed
+
+    def fold(self, weight: float = 1.0) -> float:
+        """Close the window; returns the seconds held in it.
+
+        Args:
+            weight: How much of a full period it lasted, up to 1: what was before is forgotten
+                accordingly.
+        """
         held = self.held
+        kept = 0.5**weight
         if self.runs:
             mean = held / self.runs
-            self.mean = (self.mean + mean) / 2 if self.total_runs else mean
+            self.mean = mean + kept * (self.mean - mean) if self.total_runs else mean
+            self.sampled = mean > WORTH_SAMPLING
+            self.examined_above = WORTH_SAMPLING if self.sampled else LONG_HOLD
         self.total_runs += self.runs
         self.total_held += held
         self.worst = max(self.worst, self.longest)
-        self.peak = max(self.longest, self.peak * PEAK_DECAY)
-        self.samples_cpu = held > self.runs * CPU_WORTH_MEASURING
+        self.peak = max(self.longest, self.peak * PEAK_DECAY**weight)
+        self._computed *= kept
+        self._examined *= kept
         self.runs = 0
         self.held = self.longest = 0.0
         return held
 
     @property
     def computing(self) -> float | None:
-        """The share of the holds spent computing; None while they are too short to tell."""
-        return min(1.0, self.cpu / self.cpu_of) if self.cpu_of else None
+        """The share of its recent long holds spent computing; None while they are too short."""
+        examined = self._examined
+        return min(1.0, self._computed / examined) if examined > TELLING else None
 
     def statistics(self) -> HoldStatistics:
         count = self.total_runs + self.runs
@@ -130,7 +162,7 @@ class HoldMeter:
             count=count,
             mean=(self.total_held + self.held) / count if count else 0.0,
             worst=max(self.worst, self.longest),
-            cpu_share=min(1.0, self.cpu / self.cpu_of) if self.cpu_of else None,
+            cpu_share=self.computing,
         )
 
 

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from time import thread_time
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from foreman.errors import NotRunning
-from foreman.meters import ScanLatency, ScanMeter, WaitMeter, WaitStatistics
+from foreman.lost_time import ThreadTimes
+from foreman.meters import HoldMeter, ScanLatency, ScanMeter, WaitMeter, WaitStatistics
 from foreman.roster import Roster
 from foreman.scan import ScanPass
 
@@ -23,6 +24,10 @@ T = TypeVar("T")
 
 # How often what the workers cost is added up, seconds. Long enough that a share of it is a load.
 FOLD_PERIOD = 0.5
+
+# After a broken promise it is done at once, but never takes more than this share of the time: with
+# many workers it is work, and those who wait would wait for it too.
+PROMPT_FOLDS = 0.02
 
 # A worker using less of its node than this is at rest: it need not be looked at again and again.
 AT_REST = 1e-4
@@ -38,10 +43,10 @@ class Node:
     __slots__ = (
         "_answered",
         "_classes",
-        "_cpu_began",
         "_ended",
         "_ending",
         "_fold_began",
+        "_fold_took",
         "_guard",
         "_loads",
         "_mail",
@@ -53,6 +58,7 @@ class Node:
         "_stamped",
         "_tasks",
         "_thread",
+        "_times",
         "clock",
         "hold_began",
         "holder",
@@ -90,10 +96,12 @@ class Node:
         # Owned by this node's thread; read by the watcher.
         self.holder: Worker | None = None
         self.hold_began = 0.0
-        self._cpu_began = 0.0
+        # None before the thread runs, and where time is made up: nothing is lost of that.
+        self._times: ThreadTimes | None = None
         self._ran: list[Worker] = []
         self._loads: dict[Worker, float] = {}
         self._fold_began = clock()
+        self._fold_took = 0.0
         self._scan_meter = ScanMeter()
         self._classes: dict[float, WaitMeter] = {}
         self._scans = ScanPass(self)
@@ -202,8 +210,8 @@ class Node:
     def enter(self, worker: Worker) -> None:
         """The worker's code begins to run. Always followed by `leave`; never nested."""
         self.holder = worker
-        if worker.holds.samples_cpu:
-            self._cpu_began = thread_time()
+        if worker.holds.sampled and self._times is not None:
+            self._times.read()
         self.hold_began = self.clock()
 
     def leave(self, worker: Worker) -> None:
@@ -211,16 +219,22 @@ class Node:
         held = self.clock() - self.hold_began
         self.holder = None
         holds = worker.holds
+        if held > holds.examined_above:
+            held = self._examine(holds, held)
         if not holds.runs:
             self._ran.append(worker)
         holds.runs += 1
         holds.held += held
         if held > holds.longest:
             holds.longest = held
-        if holds.samples_cpu and self._cpu_began:
-            holds.cpu += thread_time() - self._cpu_began
-            holds.cpu_of += held
-            self._cpu_began = 0.0
+
+    def _examine(self, holds: HoldMeter, held: float) -> float:
+        """How much of a long hold is the worker's own doing, seconds."""
+        if self._times is None:
+            return held
+        held, computed = self._times.examine(self.hold_began, held)
+        holds.examined(held, computed)
+        return held
 
     def run(self, worker: Worker, function: Callable[..., object], *args: Any) -> None:
         """Call a worker's hook: metered, and what it raises goes to the worker."""
@@ -270,17 +284,23 @@ class Node:
             return
         now = self.clock()
         self._stamped = None
-        self.waited(now - stamped)
-        if now - self._fold_began >= FOLD_PERIOD:
+        if self._times is not None:
+            self._times.read()
+        wait, period = now - stamped, now - self._fold_began
+        latencies = self.roster.latencies
+        broken = bool(latencies) and wait > latencies[0]
+        # Before it is known that it was late, so that it is known who is to blame for it.
+        if period >= FOLD_PERIOD or (broken and period * PROMPT_FOLDS > self._fold_took):
             self._fold(now)
+            self._fold_took = self.clock() - now
+        if broken:
+            self.late = max(self.late, wait)
+        self.waited(wait)
 
     def waited(self, wait: float) -> None:
         """A ready worker was kept waiting here for this long, seconds."""
         self._scan_meter.add(wait)
-        latencies = self.roster.latencies
-        if latencies and wait > latencies[0]:
-            self.late = max(self.late, wait)
-        for required_latency in latencies:
+        for required_latency in self.roster.latencies:
             meter = self._classes.get(required_latency)
             if meter is None:
                 meter = self._classes[required_latency] = WaitMeter()
@@ -289,6 +309,7 @@ class Node:
     def _fold(self, now: float) -> None:
         """Add up what each worker cost since the last time, and report it."""
         period = now - self._fold_began
+        weight = min(1.0, period / FOLD_PERIOD)
         self._fold_began = now
         ran, self._ran = self._ran, []
         before, self._loads = self._loads, {}
@@ -296,9 +317,11 @@ class Node:
         for worker in {*ran, *before}:
             if worker._home is not self:
                 continue  # its meter is written elsewhere now
-            load = min(1.0, worker.holds.fold() / period)
-            # Up at once, down slowly: a pause is no reason to give the room away.
-            load = max(load, (load + before.get(worker, 0.0)) / 2)
+            load = min(1.0, worker.holds.fold(weight) / period)
+            known = before.get(worker, 0.0)
+            # Up at once, down slowly: a pause is no reason to give the room away. What happened in
+            # a part of a period counts for a part of it.
+            load = known + (load - known) * (weight if load > known else weight / 2)
             report.append((worker, load if load > AT_REST else 0.0))
             if load > AT_REST:
                 self._loads[worker] = load
@@ -315,6 +338,8 @@ class Node:
     def _run(self) -> None:
         self.thread_id = threading.get_ident()
         asyncio.set_event_loop(self.loop)
+        if self.clock is perf_counter:
+            self._times = ThreadTimes()
         try:
             while not self._ending:
                 try:
@@ -330,6 +355,9 @@ class Node:
                     self.loop.run_until_complete(asyncio.wait(tuple(self._tasks), timeout=1.0))
                 self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             finally:
+                if self._times is not None:
+                    self._times.close()
+                    self._times = None
                 asyncio.set_event_loop(None)
                 self.loop.close()
                 self._ended(self)

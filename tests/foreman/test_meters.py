@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.meters import CPU_WORTH_MEASURING, PEAK_DECAY, HoldMeter, ScanMeter, WaitMeter
+from foreman.meters import (
+    LONG_HOLD,
+    PEAK_DECAY,
+    TELLING,
+    WORTH_SAMPLING,
+    HoldMeter,
+    ScanMeter,
+    WaitMeter,
+)
 
 waits = st.lists(st.floats(0, 100), max_size=600)
 
@@ -90,7 +98,10 @@ def test_holds_over_windows(windows: list[list[float]]) -> None:
         peak = max(max(window, default=0.0), peak * PEAK_DECAY)
         assert meter.peak == pytest.approx(peak)
         assert meter.runs == 0
-        assert meter.samples_cpu is (sum(window) > len(window) * CPU_WORTH_MEASURING)
+        if window:
+            mean = sum(window) / len(window)
+            assert meter.sampled is (mean > WORTH_SAMPLING)
+            assert meter.examined_above == (WORTH_SAMPLING if meter.sampled else LONG_HOLD)
         assert meter.statistics().worst >= max(everything, default=0.0)
     everything = [held for window in windows for held in window]
     statistics = meter.statistics()
@@ -108,9 +119,63 @@ def test_the_open_window_counts() -> None:
     assert meter.statistics().worst == 2.0
 
 
-def test_the_share_of_cpu_is_a_share() -> None:
+def test_the_share_of_computing_is_a_share() -> None:
     meter = HoldMeter()
-    meter.cpu, meter.cpu_of = 0.25, 1.0
-    assert meter.statistics().cpu_share == 0.25
-    meter.cpu = 1.1  # the two clocks tick apart
+    assert meter.computing is None
+    meter.examined(1.0, 0.25)
+    assert meter.computing == meter.statistics().cpu_share == 0.25
+    meter.examined(1.0, 2.0)  # the two clocks tick apart
     assert meter.statistics().cpu_share == 1.0
+
+
+def test_the_share_of_computing_drifts_with_what_is_done_now() -> None:
+    meter = HoldMeter()
+    meter.examined(8.0, 8.0)
+    shares = []
+    for _ in range(8):
+        meter.fold()
+        meter.examined(1.0, 0.0)
+        assert meter.computing is not None
+        shares.append(meter.computing)
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] == pytest.approx(4 / 5)
+    assert shares[-1] < 0.02
+
+
+def test_what_was_examined_long_ago_tells_nothing() -> None:
+    meter = HoldMeter()
+    meter.examined(1.0, 1.0)
+    meter.fold()
+    assert meter.computing == 1.0
+    folds = 0
+    while meter.computing is not None:
+        meter.fold()
+        folds += 1
+    assert 1.0 * 0.5 ** (folds + 1) <= TELLING < 1.0 * 0.5**folds
+
+
+@given(st.integers(1, 50), st.floats(0, 10), st.floats(0, 1))
+def test_many_short_windows_forget_as_much_as_a_long_one(
+    parts: int, before: float, share: float
+) -> None:
+    long, short = HoldMeter(), HoldMeter()
+    for meter in (long, short):
+        meter.runs, meter.held, meter.longest = 1, before, before
+        meter.examined(before, share * before)
+        meter.fold()
+        meter.examined(1.0, 1.0)
+    long.fold()
+    for _ in range(parts):
+        short.fold(1 / parts)
+    assert short.peak == pytest.approx(long.peak)
+    assert short.computing == pytest.approx(long.computing)
+
+
+def test_a_short_window_weighs_little_in_the_mean() -> None:
+    meter = HoldMeter()
+    means = []
+    for held, weight in ((1.0, 1.0), (3.0, 0.0), (3.0, 1.0)):
+        meter.runs, meter.held = 1, held
+        meter.fold(weight)
+        means.append(meter.mean)
+    assert means == [1.0, 1.0, 2.0]
