@@ -21,6 +21,7 @@ from attrs import asdict, define
 
 from benchmark.errors import BenchmarkError
 from benchmark.load.plan import Plan, Result
+from benchmark.load.timetable import Attendance, Timetable
 from benchmark.servers import ServerKind
 from benchmark.workspace import Workspace
 
@@ -28,6 +29,7 @@ READY_TIMEOUT = 10.0
 STOP_TIMEOUT = 5.0
 SILENCE_TIMEOUT = 60.0  # a load client says something ten times a second, once it has connected
 LONGEST_LINE = 8 << 20  # bytes; statistics may come with thousands of events
+LONGEST_LINE = 1 << 24  # bytes; our server tells of thousands of events
 STDERR_SHOWN = 2000  # bytes of a failed process's standard error
 
 
@@ -82,6 +84,17 @@ class Child:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(fields).encode() + b"\n")
         await self.process.stdin.drain()
+
+    async def ended(self) -> None:
+        """Wait for it to end by itself.
+
+        Raises:
+            BenchmarkError: It did not, for `STOP_TIMEOUT`.
+        """
+        try:
+            await asyncio.wait_for(self.process.wait(), STOP_TIMEOUT)
+        except TimeoutError:
+            raise BenchmarkError(f"{self.name} did not end{self._said()}") from None
 
     async def stop(self) -> None:
         """End it: SIGTERM, and SIGKILL when that takes too long."""
@@ -181,34 +194,42 @@ async def running_server(
         yield Server(kind, started, ready["urls"])
 
 
-async def run_load(
-    plan: Plan,
-    cpu: int | None,
-    progress: Callable[[float, int], None],
-    together: asyncio.Barrier | None = None,
-) -> Result:
-    """Carry out a plan in a process of its own.
+async def run_load(plan: Plan, cpu: int | None, progress: Callable[[float, int], None]) -> Result:
+    """Carry out a plan of the closed loop in a process of its own.
 
     Args:
         plan: What to do.
         cpu: The CPU to pin it to, or None.
         progress: Called with the seconds since the load began and the messages so far.
-        together: Where to wait for others, once connected, before the load begins.
 
     Raises:
         BenchmarkError: The load could not be brought to its end.
     """
-    async with child("the load client", "benchmark.load", (), cpu) as load:
-        await load.write(asdict(plan))
+    return Result(**await _run("benchmark.load", asdict(plan), cpu, progress))
+
+
+async def run_timetable(
+    timetable: Timetable, cpu: int | None, progress: Callable[[float, int], None]
+) -> Attendance:
+    """The same for a timetable of the open loop."""
+    return Attendance(**await _run("benchmark.load.paced", asdict(timetable), cpu, progress))
+
+
+async def _run(
+    module: str, plan: dict[str, Any], cpu: int | None, progress: Callable[[float, int], None]
+) -> dict[str, Any]:
+    async with child("the load client", module, (), cpu) as load:
+        await load.write(plan)
         while True:
             said = await load.read(SILENCE_TIMEOUT)
             if "connected" in said:
-                if together is not None:
-                    await together.wait()
                 await load.write({})
             elif "progress" in said:
                 progress(*said["progress"])
-            elif "result" in said:
-                return Result(**said["result"])
             else:
-                raise BenchmarkError(said["error"])
+                break
+        await load.ended()
+    if "error" in said:
+        raise BenchmarkError(said["error"])
+    result: dict[str, Any] = said["result"]
+    return result

@@ -21,7 +21,7 @@ _PACKAGES = ("foreman-server", "wsproto", "uvloop", "picows", "websockets", "aio
 
 
 def default_path(name: str) -> Path:
-    """A file in `RESULTS`, which keeps itself out of version control."""
+    """A JSON file in `RESULTS`, which keeps itself out of version control."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     return RESULTS / f"{name}-{stamp}.json"
 
@@ -51,11 +51,23 @@ def write(path: Path, content: object) -> None:
     Raises:
         BenchmarkError: It cannot be written.
     """
+    make_directory(path)
+    try:
+        path.write_text(json.dumps(content, indent=1) + "\n")
+    except OSError as error:
+        raise BenchmarkError(f"the results cannot be written: {error}") from error
+
+
+def make_directory(path: Path) -> None:
+    """Make the directory that a file of results is to be in.
+
+    Raises:
+        BenchmarkError: It cannot be made.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.parent == RESULTS:
             (RESULTS / ".gitignore").write_text("*\n")
-        path.write_text(json.dumps(content, indent=1) + "\n")
     except OSError as error:
         raise BenchmarkError(f"the results cannot be written: {error}") from error
 

@@ -11,11 +11,9 @@ from rich.table import Table
 from benchmark.echo import Echo, Run
 from benchmark.idle import IdleMemory
 from benchmark.load.plan import Result
-from benchmark.mixed import LOOSE_LATENCY, STRICT_LATENCY, Mixed, Outcome
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 BOTTLENECK = 0.9  # the CPU share from which a process counts as busy all the time
-KEPT = 0.99  # the share of round trips within the declared latency from which it counts as kept
 
 Figures = Mapping[str, float]
 
@@ -68,11 +66,6 @@ def ratios(server: str, summary: Mapping[str, Figures]) -> dict[str, dict[str, f
     }
 
 
-def kept(result: Result, declared: float) -> bool:
-    """Whether `KEPT` of all round trips were within a declared latency, seconds."""
-    return result.histogram.share_within(round(declared * 1e9)) >= KEPT
-
-
 def latency(seconds: float) -> str:
     """A duration as a person reads it, in milliseconds."""
     milliseconds = seconds * 1000
@@ -85,7 +78,8 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
-def _table() -> Table:
+def new_table() -> Table:
+    """A table in the style of all reports."""
     return Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
 
 
@@ -100,7 +94,7 @@ def echo_title(echo: Echo) -> str:
 
 def echo_table(summary: Mapping[str, Figures]) -> Table:
     """One row per server."""
-    table = _table()
+    table = new_table()
     table.add_column("server", no_wrap=True)
     for column in ("msg/s", "p50", "p90", "p99", "p99.9", "max", "server\nCPU", "client\nCPU"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -139,63 +133,9 @@ def remarks(echo: Echo, summary: Mapping[str, Figures], client: str) -> list[str
     return lines
 
 
-def mixed_title(mixed: Mixed) -> str:
-    """What the mixed table shows, in three lines."""
-    does = "computes" if mixed.work == "compute" else "sleeps"
-    return (
-        f"{mixed.strict} strict connections, each sending {mixed.rate:g} messages a second\n"
-        f"{mixed.loose} loose connections, whose handler {does} {mixed.hold * 1000:g} ms for each"
-        " message, without a pause\n"
-        f"{mixed.transport}, {mixed.seconds:g} s; round trips in ms, the strict ones counted from"
-        " the scheduled time"
-    )
-
-
-def mixed_table(mixed: Mixed, outcomes: Sequence[Outcome]) -> Table:
-    """Two rows per arrangement: what its strict and loose connections were promised and got."""
-    table = _table()
-    table.add_column("server", no_wrap=True)
-    table.add_column("class", no_wrap=True)
-    for column in ("declared", "p50", "p99", "p99.9", "max", "within"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("promise", no_wrap=True)
-    for outcome in outcomes:
-        for name, declared, result in (
-            ("strict", STRICT_LATENCY, outcome.strict),
-            ("loose", LOOSE_LATENCY, outcome.loose),
-        ):
-            histogram = result.histogram
-            table.add_row(
-                outcome.arrangement if name == "strict" else "",
-                name,
-                latency(declared),
-                *(latency(histogram.percentile(percent) / 1e9) for percent in (50, 99, 99.9)),
-                latency(histogram.maximum / 1e9),
-                f"{histogram.share_within(round(declared * 1e9)):.1%}",
-                "kept" if kept(result, declared) else "[bold red]broken[/]",
-            )
-        table.add_section()
-    return table
-
-
-def mixed_remarks(outcomes: Sequence[Outcome]) -> list[str]:
-    """What is to be said under the mixed table: the nodes, and what counts as kept."""
-    lines = []
-    for outcome in outcomes:
-        nodes = "; ".join(
-            f"{node['workers']} workers, the strictest {node['required_latency'] * 1000:g} ms"
-            for node in outcome.nodes
-            if node["workers"]
-        )
-        count = len(outcome.nodes)
-        lines.append(f"{outcome.arrangement}: {count} node{'s' * (count != 1)} ({nodes})")
-    lines.append(f"kept: {KEPT:.0%} of the round trips took no longer than declared")
-    return lines
-
-
 def idle_table(found: Sequence[IdleMemory]) -> Table:
     """One row per server."""
-    table = _table()
+    table = new_table()
     table.add_column("server", no_wrap=True)
     for column in ("connections", "MiB before", "MiB after", "KiB per connection"):
         table.add_column(column, justify="right", no_wrap=True)

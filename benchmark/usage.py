@@ -1,8 +1,9 @@
-"""CPU time and memory of a process, seen from another one."""
+"""CPU time and memory of a process, seen from another one, and CPU time of the whole machine."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,20 @@ def cpu_seconds(pid: int) -> float | None:
     if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
         raise ProcessLookupError(f"process {pid} does not exist")
     return time.clock_gettime(clock.value)
+
+
+def machine_cpu_seconds() -> float | None:
+    """CPU time that everything on this machine used so far, seconds, in ticks of 10 ms.
+
+    Returns:
+        None where there is no /proc/stat.
+    """
+    try:
+        fields = Path("/proc/stat").read_text().splitlines()[0].split()
+    except OSError:
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes(pid: int) -> int:

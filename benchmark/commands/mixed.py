@@ -4,96 +4,181 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from attrs import asdict
 from rich.console import Console
 
-from benchmark import record
-from benchmark.mixed import (
-    ARRANGEMENTS,
-    LOOSE_LATENCY,
-    STRICT_LATENCY,
-    Mixed,
-    run_arrangement,
-)
+from benchmark import picture, record
+from benchmark.errors import BenchmarkError
+from benchmark.mixed import Mixed, run_server
+from benchmark.mixed_report import described, remarks, table, title
 from benchmark.options import Commands, add_common, add_load, add_number
 from benchmark.progress import Progress
-from benchmark.report import described, mixed_remarks, mixed_table, mixed_title
-from benchmark.servers import OURS, choose_server
+from benchmark.servers import OURS, SERVERS, ServerKind, choose_server
 from benchmark.workspace import open_workspace
 
 
 def add_options(commands: Commands) -> None:
     """What the command can be told."""
     parser = commands.add_parser(
-        "mixed", help="declared and attained latencies of a strict and a slow class together"
+        "mixed",
+        help="what a strict and a slow class of connections declared and got, server by server",
+        description="Open a server with two classes of connections: strict ones, which want an"
+        " echo within 10 ms, and slow ones, which declare 1 s and whose every message has its"
+        " handler work. All of them send by a fixed timetable whatever comes back, and a latency"
+        " counts from when its message was due. The same load meets the servers one after the"
+        " other: this one, one event loop, a shared thread pool, Go, Erlang/OTP.",
     )
-    add_common(parser, "ws")
+    add_common(parser, "tcp")
     add_number(parser, "--strict", int, 1, 20, "N", "strict connections")
-    rate = "messages a second that each strict connection sends, whatever comes back"
+    rate = "messages a second that each strict connection sends"
     add_number(parser, "--strict-rate", float, 0.1, 50.0, "N", rate)
     add_number(parser, "--slow", int, 0, 4, "N", "slow connections")
     parser.add_argument(
         "--work",
-        choices=("compute", "sleep"),
+        choices=("compute", "sleep", "both"),
         default="compute",
         help="what a slow handler does with each message (default: compute)",
     )
-    add_number(parser, "--hold", float, 0, 0.020, "S", "for how long, seconds")
-    add_load(parser, seconds=5.0, warmup=1.0)
+    add_number(parser, "--hold", float, 0.0001, 0.020, "S", "for how long, seconds")
+    load = "what the slow ones ask for together, as a share of one core, or of one thread's time"
+    add_number(parser, "--slow-load", float, 0.01, 0.8, "SHARE", load)
+    parser.add_argument(
+        "--alike", action="store_true", help="have the slow ones declare 10 ms like everybody"
+    )
+    lower = "have one more connection lower what it declares from 1 s to 10 ms after so long"
+    add_number(parser, "--lower-after", float, 0, None, "S", lower)
+    add_number(parser, "--idle", int, 0, 0, "N", "strict connections that never say anything")
+    parser.add_argument(
+        "--garbage", action="store_true", help="have each strict message make cyclic garbage"
+    )
+    add_load(parser, seconds=10.0, warmup=1.0)
+    add_number(parser, "--seed", int, 0, 1, "N", "of the timetable")
+    parser.add_argument(
+        "--peers",
+        metavar="NAME,NAME",
+        help="the servers beside this one (default: all that are installed; none: '')",
+    )
+    add_number(parser, "--threads", int, 1, None, "N", "threads of the thread pool")
+    add_number(parser, "--processors", int, 1, None, "N", "processors of Go and of Erlang/OTP")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="where the picture goes, .svg, .png or .pdf (default: an .svg beside the results)",
+    )
     parser.set_defaults(run=run)
 
 
 async def run(options: Namespace, arguments: Sequence[str], console: Console) -> None:
-    """Put our server under strict and loose load together.
+    """Put the servers under strict and slow load together, one after the other.
 
     Raises:
-        BenchmarkError: A server or a load failed, or an option has no meaning here.
+        BenchmarkError: A server or the load failed, or the picture cannot be drawn.
     """
-    choose_server(OURS, options.transport)
-    plan = Mixed(
-        transport=options.transport,
-        strict=options.strict,
-        rate=options.strict_rate,
-        loose=options.slow,
-        work=options.work,
-        hold=options.hold,
-        size=options.size,
-        seconds=options.seconds,
-        warmup=options.warmup,
-    )
-    length = plan.warmup + plan.seconds
+    path = options.json or record.default_path(f"mixed-{options.transport}")
+    drawing = options.picture or path.with_suffix(".svg")
+    obstacle = picture.obstacle(drawing)
+    if obstacle and options.picture:
+        raise BenchmarkError(obstacle)
+    mixed = plan(options)
+    servers, left_out = choose_servers(options.peers, options.transport)
+    for line in left_out:
+        console.print(f"left out: {line}", soft_wrap=True)
     outcomes = []
     with (
-        open_workspace(plan.transport, options.client) as workspace,
-        Progress(console, length * len(ARRANGEMENTS)) as progress,
+        open_workspace(mixed.transport, options.client) as workspace,
+        Progress(console, mixed.listening * len(servers)) as progress,
     ):
-        for arrangement in ARRANGEMENTS:
-            progress.begin(arrangement)
-            outcome = await run_arrangement(plan, arrangement, workspace, progress.update)
+        for kind in servers:
+            progress.begin(kind.name)
+            further = program_options(kind, options)
+            outcome = await run_server(mixed, kind, further, workspace, progress.update)
             outcomes.append(outcome)
-            nodes = len(outcome.nodes)
-            progress.end(length, f"{nodes} node{'s' * (nodes != 1)}")
-    console.print(mixed_title(plan), soft_wrap=True)
-    console.print(mixed_table(plan, outcomes))
-    for line in mixed_remarks(outcomes):
+            missed = sum(figures.missed for _, figures in outcome.figures())
+            progress.end(mixed.listening, f"{missed:,} messages later than declared")
+    console.print(title(mixed), soft_wrap=True)
+    console.print(table(outcomes))
+    for line in remarks(outcomes):
         console.print(line, soft_wrap=True)
     record.save(
-        options.json or record.default_path(f"mixed-{plan.transport}"),
+        path,
         {
             "benchmark": "mixed",
             **record.describe(arguments),
-            "settings": asdict(plan),
-            "declared_seconds": {"strict": STRICT_LATENCY, "loose": LOOSE_LATENCY},
-            "outcomes": [
-                {
-                    "arrangement": outcome.arrangement,
-                    "nodes": outcome.nodes,
-                    "strict": described(outcome.strict),
-                    "loose": described(outcome.loose),
-                }
-                for outcome in outcomes
-            ],
+            "settings": asdict(mixed),
+            "outcomes": [described(outcome) for outcome in outcomes],
         },
         console,
     )
+    if obstacle:
+        console.print(f"No picture: {obstacle}", soft_wrap=True)
+        return
+    picture.draw(drawing, mixed, outcomes)
+    console.print(f"Picture: {drawing}", soft_wrap=True)
+
+
+def plan(options: Namespace) -> Mixed:
+    """The scenario that the options ask for.
+
+    Raises:
+        BenchmarkError: They contradict each other.
+    """
+    lower_after = options.lower_after
+    if lower_after is not None and lower_after + 1 >= options.warmup + options.seconds:
+        raise BenchmarkError("--lower-after leaves less than a second until the end")
+    return Mixed(
+        transport=options.transport,
+        strict=options.strict,
+        strict_rate=options.strict_rate,
+        slow=options.slow,
+        work=options.work,
+        hold=options.hold,
+        slow_load=options.slow_load,
+        alike=options.alike,
+        lower_after=lower_after,
+        idle=options.idle,
+        garbage=options.garbage,
+        size=options.size,
+        seconds=options.seconds,
+        warmup=options.warmup,
+        seed=options.seed,
+    )
+
+
+def choose_servers(names: str | None, transport: str) -> tuple[list[ServerKind], list[str]]:
+    """Ours and its peers.
+
+    Args:
+        names: With commas between them; empty for no peers, None for all that can be run here.
+        transport: The URL scheme that they must listen on.
+
+    Returns:
+        The servers, ours first, and, where all were asked for, why any of them is left out.
+
+    Raises:
+        BenchmarkError: A peer asked for by name cannot be run here, or knows no slow handlers.
+    """
+    able = [kind for kind in SERVERS.values() if kind.works and kind.name != OURS]
+    ours = choose_server(OURS, transport)
+    if names is None:
+        obstacles = {kind.name: kind.obstacle(transport) for kind in able}
+        found = [kind for kind in able if obstacles[kind.name] is None]
+        return [ours, *found], [reason for reason in obstacles.values() if reason is not None]
+    peers = []
+    for name in dict.fromkeys(name.strip() for name in names.split(",") if name.strip()):
+        if name not in [kind.name for kind in able]:
+            choices = ", ".join(kind.name for kind in able)
+            raise BenchmarkError(f"{name!r} is none of the peers of this scenario: {choices}")
+        peers.append(choose_server(name, transport))
+    return [ours, *peers], []
+
+
+def program_options(kind: ServerKind, options: Namespace) -> tuple[str, ...]:
+    """What the command line asks of one server's program."""
+    if kind.name == "thread-pool" and options.threads is not None:
+        return ("--threads", str(options.threads))
+    if kind.compiler is not None and options.processors is not None:
+        return ("--processors", str(options.processors))
+    return ()

@@ -1,6 +1,9 @@
-"""The load client: a process of its own that plays ping-pong with a server and checks every byte.
+"""The load clients: processes of their own that exchange messages and check every byte.
 
-`plan` is what it is asked and what it answers, `connect` opens the connections, `stream` builds
-the frames in advance, `client` is the face of the two clients that exchange them: `native`
-(`load.c`, compiled when a C compiler is there) and `selecting` (Python, everywhere and for TLS).
+There are two. The closed loop (`__main__`, asked by a `plan`) sends when a reply has come, which
+measures throughput; the open loop (`paced`, asked by a `timetable`) sends when it is time to,
+whatever has come back, which measures whether promises are kept. Each exists in C, compiled when a
+C compiler is there (`native` and `load.c`, `native_pacing` and `paced.c`, with `wire.h` in common),
+and in Python for everywhere else and for TLS (`selecting`, `pacing`, with `wire` in common).
+`connect` opens the connections, `stream` builds the frames in advance, `hold` only holds idle ones.
 """

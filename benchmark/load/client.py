@@ -1,4 +1,4 @@
-"""The face of a load client: connections that exchange pre-built frames, in slices of time."""
+"""The face of the closed loop, in slices of time, and what can go wrong in any load."""
 
 from __future__ import annotations
 

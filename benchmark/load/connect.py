@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import socket
 import ssl
+from collections.abc import Sequence
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
@@ -13,29 +14,32 @@ from wsproto.events import AcceptConnection, Request
 from wsproto.utilities import ProtocolError
 
 from benchmark.load.client import LoadError
-from benchmark.load.plan import Plan
 
 SPARE_DESCRIPTORS = 64  # for everything else that a process has open, here and in the server
 CONNECT_TIMEOUT = 5.0  # the benchmark's limit for a server that does not answer
 
 
-def connect_all(plan: Plan) -> list[socket.socket]:
-    """Open every connection of a plan, ready for frames, and leave them non-blocking.
+def connect_all(urls: Sequence[str], certificate: str | None) -> list[socket.socket]:
+    """Open a connection to each URL, ready for frames, and leave them non-blocking.
+
+    Args:
+        urls: Where to, as many times as there are to be connections.
+        certificate: PEM file of the authority to trust, where a URL asks for TLS.
 
     Raises:
         LoadError: One could not be opened; those before it are closed again.
     """
-    _check_descriptors(plan.connections)
+    _check_descriptors(len(urls))
     context = None
-    if plan.transport in ("wss", "tls"):
-        context = ssl.create_default_context(cafile=plan.certificate)
+    if any(urlsplit(url).scheme in ("wss", "tls") for url in urls):
+        context = ssl.create_default_context(cafile=certificate)
     with ExitStack() as opened:
         sockets = []
-        for number in range(plan.connections):
+        for number, url in enumerate(urls):
             try:
-                sockets.append(opened.enter_context(_connect(plan.url, context)))
+                sockets.append(opened.enter_context(_connect(url, context)))
             except (OSError, ProtocolError) as error:
-                raise LoadError(f"connection {number} to {plan.url} failed: {error}") from error
+                raise LoadError(f"connection {number} to {url} failed: {error}") from error
         for sock in sockets:
             sock.setblocking(False)
         opened.pop_all()

@@ -17,7 +17,7 @@ def main() -> int:
     """
     try:
         plan = Plan(**json.loads(sys.stdin.readline()))
-        sockets = connect_all(plan)
+        sockets = connect_all([plan.url] * plan.connections, plan.certificate)
     except (LoadError, ValueError) as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1

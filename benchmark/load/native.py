@@ -1,4 +1,4 @@
-"""The load client in C: `load.c`, compiled when needed and called through ctypes."""
+"""The load clients in C, compiled when needed, and the closed loop, called through ctypes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,52 @@ from benchmark.load.client import (
 from benchmark.load.stream import Stream
 
 COMPILE_TIMEOUT = 30.0
-_SOURCE = Path(__file__).with_name("load.c")
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("load.c", "paced.c"))
 _MISMATCH, _UNASKED, _LOST, _FAILED = 1, 2, 3, 4
+
+
+class Failure(ctypes.Structure):
+    """`struct failure` of wire.h."""
+
+    _fields_ = (
+        ("connection", ctypes.c_int64),
+        ("message", ctypes.c_uint64),
+        ("offset", ctypes.c_uint64),
+        ("number_of_error", ctypes.c_int32),
+        ("expected", ctypes.c_int32),
+        ("received", ctypes.c_int32),
+    )
+
+    def check(self, status: int) -> None:
+        """Raise what a status other than OK stands for."""
+        if status == _MISMATCH:
+            raise Mismatch(self.connection, self.message, self.offset, self.expected, self.received)
+        if status == _UNASKED:
+            raise Unasked(self.connection, self.message)
+        if status == _LOST:
+            error = self.number_of_error
+            why = os.strerror(error) if error else "closed"
+            raise ConnectionLost(self.connection, self.message, why)
+        if status == _FAILED:
+            raise LoadError("the kernel refused to wait for the connections")
+
+
+class Ring(ctypes.Structure):
+    """`struct ring` of wire.h; it points into the stream's memory, which must stay."""
+
+    _fields_ = (
+        ("frames", ctypes.c_uint64),
+        ("request_size", ctypes.c_uint64),
+        ("reply_size", ctypes.c_uint64),
+        ("request", ctypes.c_char_p),
+        ("reply", ctypes.c_char_p),
+    )
+
+    @classmethod
+    def of(cls, stream: Stream) -> Ring:
+        """The ring of a stream."""
+        request, reply = stream.request_twice.obj, stream.reply_twice.obj
+        return cls(stream.frames, stream.request_size, stream.reply_size, request, reply)
 
 
 class _Report(ctypes.Structure):
@@ -35,17 +79,12 @@ class _Report(ctypes.Structure):
         ("messages", ctypes.c_uint64),
         ("queued", ctypes.c_uint64),
         ("maximum", ctypes.c_uint64),
-        ("failed_message", ctypes.c_uint64),
-        ("failed_offset", ctypes.c_uint64),
-        ("failed_connection", ctypes.c_int64),
-        ("failed_errno", ctypes.c_int32),
-        ("expected", ctypes.c_int32),
-        ("received", ctypes.c_int32),
+        ("failure", Failure),
     )
 
 
 def compile_library(directory: Path) -> Path | None:
-    """Compile the client into `directory`.
+    """Compile the clients into `directory`.
 
     Returns:
         The library, or None where there is no C compiler or no epoll to use it with.
@@ -57,7 +96,7 @@ def compile_library(directory: Path) -> Path | None:
     if compiler is None or not sys.platform.startswith("linux"):
         return None
     library = directory / "load.so"
-    command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(_SOURCE)]
+    command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), *map(str, _SOURCES)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT, check=False
     )
@@ -73,8 +112,7 @@ class NativeClient(LoadClient):
         library: What `compile_library` returned.
         sockets: Open, non-blocking, their handshakes done.
         stream: The bytes to send and to expect.
-        in_flight: Messages each connection keeps under way in a closed loop.
-        rate: Messages a second of each connection in an open loop, or None.
+        in_flight: Messages each connection keeps under way.
     """
 
     name = "c"
@@ -85,11 +123,11 @@ class NativeClient(LoadClient):
         sockets: Sequence[socket.socket],
         stream: Stream,
         in_flight: int,
-        rate: float | None,
     ) -> None:
         self.histogram = Histogram()
         self._sockets = sockets
-        self._goodbye = stream.goodbye
+        self._stream = stream
+        self._ring = Ring.of(stream)
         self._epoll = select.epoll()
         self._report = _Report()
         self._library = ctypes.CDLL(library)
@@ -99,13 +137,8 @@ class NativeClient(LoadClient):
             self._epoll.fileno(),
             (ctypes.c_int * len(sockets))(*(s.fileno() for s in sockets)),
             len(sockets),
-            stream.request,
-            stream.reply,
-            ctypes.c_uint64(stream.frames),
-            ctypes.c_uint64(stream.request_size),
-            ctypes.c_uint64(stream.reply_size),
+            ctypes.byref(self._ring),
             ctypes.c_uint64(in_flight),
-            ctypes.c_uint64(0 if rate is None else round(1e9 / rate)),
             (ctypes.c_uint64 * len(counts)).from_buffer(counts),
             ctypes.byref(self._report),
         )
@@ -117,19 +150,7 @@ class NativeClient(LoadClient):
         self._report.maximum = self.histogram.maximum
         status = self._library.load_run(self._load, ctypes.c_uint64(until))
         self.histogram.maximum = self._report.maximum
-        report = self._report
-        connection, message = report.failed_connection, report.failed_message
-        if status == _MISMATCH:
-            raise Mismatch(
-                connection, message, report.failed_offset, report.expected, report.received
-            )
-        if status == _UNASKED:
-            raise Unasked(connection, message)
-        if status == _LOST:
-            error = report.failed_errno
-            raise ConnectionLost(connection, message, os.strerror(error) if error else "closed")
-        if status == _FAILED:
-            raise LoadError("the kernel refused to wait for the connections")
+        self._report.failure.check(status)
 
     @property
     def messages(self) -> int:
@@ -149,4 +170,4 @@ class NativeClient(LoadClient):
     def close(self) -> None:
         self._library.load_free(self._load)
         self._epoll.close()
-        hang_up(self._sockets, self._goodbye)
+        hang_up(self._sockets, self._stream.goodbye)

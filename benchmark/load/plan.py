@@ -1,4 +1,4 @@
-"""What the load process is asked to do and what it answers, as JSON over its standard streams."""
+"""What the closed loop is asked to do and what it answers."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from benchmark.histogram import Histogram
 TRANSPORTS = ("ws", "wss", "tcp", "tls", "unix", "ws+unix")
 
 
-def _positive(_plan: Plan, attribute: Attribute[Any], value: float) -> None:
+def positive(_plan: object, attribute: Attribute[Any], value: float) -> None:
+    """Validate that a number is more than 0."""
     if value <= 0:
         raise ValueError(f"{attribute.name} must be more than 0, not {value!r}")
 
 
-def _known_transport(_plan: Plan, _attribute: Attribute[str], url: str) -> None:
+def known_transport(_plan: object, _attribute: Attribute[str], url: str) -> None:
+    """Validate that a URL has one of `TRANSPORTS`."""
     if urlsplit(url).scheme not in TRANSPORTS:
         raise ValueError(f"{url!r} is none of {', '.join(TRANSPORTS)}")
 
 
 @frozen(kw_only=True)
 class Plan:
-    """One run of the load process.
+    """One run of the closed loop.
 
     Args:
         url: Where the server listens.
         connections: How many to open.
-        in_flight: Messages each connection keeps under way in a closed loop: a reply that comes
-            back lets the next one go.
-        rate: Messages a second that each connection sends whatever comes back, an open loop in
-            which latency counts from the scheduled time, so that a stall is not hidden.
-            None for the closed loop.
+        in_flight: Messages each connection keeps under way: a reply that comes back lets the
+            next one go.
         size: Payload of a message, bytes.
         warmup: Seconds of the same load before measuring.
         seconds: Seconds of measuring.
@@ -43,14 +42,13 @@ class Plan:
         server_pid: Whose CPU time to measure beside our own, or None.
     """
 
-    url: str = field(validator=_known_transport)
-    connections: int = field(default=50, validator=_positive)
-    in_flight: int = field(default=1, validator=_positive)
-    rate: float | None = field(default=None, validator=validators.optional(_positive))
+    url: str = field(validator=known_transport)
+    connections: int = field(default=50, validator=positive)
+    in_flight: int = field(default=1, validator=positive)
     size: int = field(default=128, validator=validators.ge(0))
     warmup: float = field(default=1.0, validator=validators.ge(0))
-    seconds: float = field(default=5.0, validator=_positive)
-    stall: float = field(default=5.0, validator=_positive)
+    seconds: float = field(default=5.0, validator=positive)
+    stall: float = field(default=5.0, validator=positive)
     certificate: str | None = None
     library: str | None = None
     server_pid: int | None = None

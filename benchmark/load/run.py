@@ -1,4 +1,4 @@
-"""One run of the load: open, warm up, measure, and let what is under way come home."""
+"""One run of the closed loop: open, warm up, measure, and let what is under way come home."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def open_client(plan: Plan) -> LoadClient:
         LoadError: A connection could not be opened.
     """
     stream = build_stream(plan.transport, plan.size, plan.in_flight)
-    sockets = connect_all(plan)
+    sockets = connect_all([plan.url] * plan.connections, plan.certificate)
     if plan.library is None or plan.certificate is not None:
-        return SelectingClient(sockets, stream, plan.in_flight, plan.rate)
-    return NativeClient(plan.library, sockets, stream, plan.in_flight, plan.rate)
+        return SelectingClient(sockets, stream, plan.in_flight)
+    return NativeClient(plan.library, sockets, stream, plan.in_flight)
 
 
 def run(

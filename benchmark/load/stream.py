@@ -1,22 +1,25 @@
 """The bytes of the load, built before it starts.
 
-Every connection sends the same ring of frames over and over, each from another place in it, and
-the server must send back the ring of replies. The payloads in a ring differ, so a reply that is
-lost, doubled, out of order, or another connection's does not go unnoticed.
+Connections send a ring of frames over and over, each from another place in it, and the server must
+send back the ring of replies. The payloads in a ring differ, so a reply that is lost, doubled, out
+of order, or another connection's does not go unnoticed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from random import Random
 
-from attrs import frozen
+from attrs import field, frozen
 from wsproto.frame_protocol import FrameProtocol
 
 RING = 64
 RING_BYTES = 1 << 20
+ECHO = "."  # what a payload begins with that asks a server for nothing but to be sent back
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Stream:
     """Rings of frames of equal length.
 
@@ -28,8 +31,8 @@ class Stream:
     """
 
     frames: int
-    request: bytes
-    reply: bytes
+    request: bytes = field(repr=False)
+    reply: bytes = field(repr=False)
     goodbye: bytes
 
     @property
@@ -42,18 +45,40 @@ class Stream:
         """Length of one reply, bytes."""
         return len(self.reply) // self.frames
 
+    @cached_property
+    def request_twice(self) -> memoryview:
+        """The ring to send twice in a row, so that a piece of it never wraps."""
+        return memoryview(self.request * 2)
 
-def build_stream(transport: str, size: int, in_flight: int) -> Stream:
+    @cached_property
+    def reply_twice(self) -> memoryview:
+        """The ring of replies twice in a row."""
+        return memoryview(self.reply * 2)
+
+
+def build_stream(
+    transport: str,
+    size: int,
+    frames: int = 2,
+    opening: str = ECHO,
+    exceptions: Mapping[int, str] | None = None,
+) -> Stream:
     """The rings for a transport.
 
     Args:
         transport: A URL scheme of `benchmark.load.plan.TRANSPORTS`.
         size: Payload of each frame, bytes.
-        in_flight: A ring holds at least so many frames, so that one write can send them.
+        frames: The fewest that a ring may hold.
+        opening: What each payload begins with, as far as it fits.
+        exceptions: Frames that begin otherwise, by number; None for none.
     """
-    frames = max(in_flight, min(RING, RING_BYTES // max(size, 1)), 2)
+    frames = max(frames, min(RING, RING_BYTES // max(size, 1)), 2)
+    exceptions = exceptions or {}
     random = Random(size)
-    payloads = [random.randbytes(size) for _ in range(frames)]
+    payloads = [
+        (exceptions.get(number, opening).encode() + random.randbytes(size))[:size]
+        for number in range(frames)
+    ]
     if transport.startswith("ws"):
         client = FrameProtocol(client=True, extensions=[])
         server = FrameProtocol(client=False, extensions=[])

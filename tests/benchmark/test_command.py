@@ -121,18 +121,6 @@ def test_an_interrupt_ends_the_children(tmp_path: Path) -> None:
     assert not (tmp_path / "results.json").exists()
 
 
-def test_strict_and_slow_together(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "results.json"
-    load = ("--strict", "4", "--strict-rate", "40", "--slow", "2", "--hold", "0.03")
-    short = ("--seconds", "0.3", "--warmup", "0.1", "--json", str(path))
-    assert main(["mixed", *load, *short]) == 0
-    shown = capfd.readouterr().out
-    assert "4 strict connections, each sending 40 messages a second" in shown
-    results = json.loads(path.read_text())
-    for outcome in results["outcomes"]:
-        assert outcome["strict"]["messages"] > 0
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 @pytest.mark.parametrize("transport", ["ws", "unix"])
 def test_idle_memory(tmp_path: Path, capfd: pytest.CaptureFixture[str], transport: str) -> None:

@@ -1,0 +1,155 @@
+"""The open loop as a process: a timetable on standard input, as `benchmark.load.talk` says."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, frozen
+
+from benchmark.load.connect import connect_all
+from benchmark.load.native_pacing import NativePacer
+from benchmark.load.pacing import Pacer, SelectingPacer
+from benchmark.load.run import SLICE
+from benchmark.load.stream import Stream, build_stream
+from benchmark.load.talk import answer
+from benchmark.load.timetable import Attendance, Line, Timetable
+from benchmark.usage import cpu_seconds, machine_cpu_seconds
+
+LEAD = 20_000_000  # nanoseconds from the word to begin to the start, so that it is not missed
+
+
+def run(
+    timetable: Timetable,
+    progress: Callable[[float, int], None],
+    connected: Callable[[], None] = lambda: None,
+) -> Attendance:
+    """Keep a timetable, and write the answers.
+
+    Args:
+        timetable: What to do.
+        progress: Called ten times a second with the seconds since the start and the replies so
+            far.
+        connected: Called when every connection is open; the load begins when it returns.
+
+    Raises:
+        LoadError: The load could not be brought to its end.
+    """
+    due = timetable.read_due()
+    streams, firsts = _streams(timetable)
+    sockets = connect_all([line.url for line in timetable.lines], timetable.certificate)
+    connected()
+    precedence = _take_precedence()
+    gc.disable()  # nothing here is garbage in cycles, and a collection would make it late
+    start = time.monotonic_ns() + LEAD
+    pacer: Pacer
+    if timetable.library is None or timetable.certificate is not None:
+        pacer = SelectingPacer(sockets, streams, firsts, due, start)
+    else:
+        pacer = NativePacer(timetable.library, sockets, streams, firsts, due, start)
+    end = start + round(timetable.seconds * 1e9)
+    try:
+        before = _Clocks.read(timetable.server_pid)
+        while (now := time.monotonic_ns()) < end and pacer.answered < len(pacer.due):
+            pacer.run(min(now + SLICE, end))
+            progress((time.monotonic_ns() - start) / 1e9, pacer.answered)
+        elapsed = (time.monotonic_ns() - start) / 1e9
+        used = _Clocks.read(timetable.server_pid).since(before, elapsed)
+    finally:
+        pacer.close()
+    Path(timetable.answers).write_bytes(pacer.taken.tobytes() + pacer.heard.tobytes())
+    return Attendance(
+        client=pacer.name,
+        precedence=precedence,
+        started=start / 1e9,
+        elapsed=elapsed,
+        client_cpu=used.client,
+        server_cpu=used.server,
+        other_cpu=used.other,
+    )
+
+
+def _take_precedence() -> bool:
+    """Run before everything else on this machine that is not in real time, where that is allowed.
+
+    This process needs a few percent of one CPU, but at the very time: otherwise it waits behind
+    the servers that it measures, for a core that they compute on. A nice value does not help,
+    because Linux weighs it within a session only (sched_autogroup).
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except (AttributeError, OSError):  # another system than Linux, or no right to
+        return False
+    return True
+
+
+def _streams(timetable: Timetable) -> tuple[list[Stream], list[int]]:
+    """What each line sends and where it begins: lines share a ring if they send alike."""
+    shared: dict[str, Stream] = {}
+    streams, firsts = [], []
+    for number, line in enumerate(timetable.lines):
+        if line.exception is not None:
+            streams.append(_stream_of_its_own(timetable, line, *line.exception))
+            firsts.append(0)
+            continue
+        if line.opening not in shared:
+            stream = build_stream(timetable.transport, timetable.size, opening=line.opening)
+            shared[line.opening] = stream
+        streams.append(shared[line.opening])
+        firsts.append(number)
+    return streams, firsts
+
+
+def _stream_of_its_own(timetable: Timetable, line: Line, number: int, opening: str) -> Stream:
+    """A ring as long as the line, for no message but that one to be another."""
+    return build_stream(
+        timetable.transport,
+        timetable.size,
+        frames=line.messages,
+        opening=line.opening,
+        exceptions={number: opening},
+    )
+
+
+@frozen
+class _Clocks:
+    """CPU time of this process, the server's, and everything else, seconds; None where unknown."""
+
+    client: float
+    server: float | None
+    other: float | None
+
+    @classmethod
+    def read(cls, server_pid: int | None) -> _Clocks:
+        client, machine = time.process_time(), machine_cpu_seconds()
+        server = None if server_pid is None else cpu_seconds(server_pid)
+        return cls(client, server, None if machine is None else machine - client - (server or 0.0))
+
+    def since(self, before: _Clocks, elapsed: float) -> _Clocks:
+        """What was used since then, as a share of so many seconds."""
+
+        def share(now: float | None, then: float | None) -> float | None:
+            return None if now is None or then is None else max(0.0, now - then) / elapsed
+
+        client = (self.client - before.client) / elapsed
+        return _Clocks(client, share(self.server, before.server), share(self.other, before.other))
+
+
+def main() -> int:
+    """Keep the timetable that standard input holds; the exit status is 1 when that failed."""
+
+    def carry_out(
+        plan: Any, progress: Callable[[float, int], None], connected: Callable[[], None]
+    ) -> dict[str, Any]:
+        return asdict(run(Timetable(**plan), progress, connected))
+
+    return answer(carry_out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""One connection's bytes: rings of frames sent, replies compared, nothing kept (`wire.h`)."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import ssl
+
+from benchmark.load.client import ConnectionLost, Mismatch, Unasked
+from benchmark.load.stream import Stream
+
+BUFFER = 1 << 18
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Wire:
+    """A connection that sends a ring of frames over and over. One thread uses it.
+
+    Args:
+        number: What errors call it.
+        sock: Open, non-blocking, its handshakes done.
+        stream: The bytes to send and to expect.
+        first: The frame it begins with; counted on from the end of the ring to its beginning.
+        selector: Registers itself there with `owner`, to be read, and to be written when need be.
+        owner: What the selector tells with an event.
+
+    Attributes:
+        queued: Messages that are to be sent, since the beginning.
+    """
+
+    __slots__ = (
+        "_first",
+        "_owner",
+        "_received",
+        "_selector",
+        "_sent",
+        "_writing",
+        "number",
+        "queued",
+        "sock",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        sock: socket.socket,
+        stream: Stream,
+        first: int,
+        selector: selectors.BaseSelector,
+        owner: object,
+    ) -> None:
+        self.number = number
+        self.sock = sock
+        self.stream = stream
+        self.queued = 0
+        self._first = first % stream.frames
+        self._sent = 0  # bytes
+        self._received = 0  # bytes
+        self._writing = False
+        self._selector = selector
+        self._owner = owner
+        selector.register(sock, selectors.EVENT_READ, owner)
+
+    @property
+    def answered(self) -> int:
+        """Replies that came whole, and equal to what was sent."""
+        return self._received // self.stream.reply_size
+
+    def flush(self, most: float = float("inf")) -> None:
+        """Send what is queued, as far as the kernel takes it.
+
+        Args:
+            most: Bytes of requests that may be under way unanswered.
+
+        Raises:
+            ConnectionLost: The connection ended.
+        """
+        size, ring = self.stream.request_size, len(self.stream.request)
+        end = min(self.queued * size, self.answered * size + most)
+        refused = False
+        try:
+            while self._sent < end:
+                begin = (self._first * size + self._sent) % ring
+                stop = int(begin + min(ring, end - self._sent))
+                self._sent += self.sock.send(self.stream.request_twice[begin:stop])
+        except _WOULD_BLOCK:
+            refused = True
+        except OSError as error:
+            raise self._lost(str(error)) from error
+        if refused != self._writing:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if refused else 0)
+            self._selector.modify(self.sock, events, self._owner)
+            self._writing = refused
+
+    def receive(self, buffer: memoryview) -> None:
+        """Receive what is there, and compare.
+
+        Raises:
+            Mismatch: It is not what was sent.
+            Unasked: It is more than was asked for.
+            ConnectionLost: The connection ended.
+        """
+        try:
+            size = self.sock.recv_into(buffer)
+            # What TLS has decrypted already, no selector will report.
+            while size and isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
+                self._compare(buffer[:size])
+                size = self.sock.recv_into(buffer)
+        except _WOULD_BLOCK:
+            return
+        except OSError as error:
+            raise self._lost(str(error)) from error
+        if not size:
+            raise self._lost("closed")
+        self._compare(buffer[:size])
+
+    def _compare(self, data: memoryview) -> None:
+        size, ring = self.stream.reply_size, len(self.stream.reply)
+        owed = self.queued * size - self._received
+        done = 0
+        while done < min(len(data), owed):
+            begin = (self._first * size + self._received) % ring
+            piece = bytes(data[done : min(done + ring, owed)])
+            expected = bytes(self.stream.reply_twice[begin : begin + len(piece)])
+            if piece != expected:
+                at = next(i for i, byte in enumerate(piece) if byte != expected[i])
+                message, offset = divmod(self._received + at, size)
+                raise Mismatch(self.number, message, offset, expected[at], piece[at])
+            done += len(piece)
+            self._received += len(piece)
+        if len(data) > owed:
+            raise Unasked(self.number, self.queued)
+
+    def _lost(self, why: str) -> ConnectionLost:
+        return ConnectionLost(self.number, self.answered, why)

@@ -1,0 +1,89 @@
+"""A picture of the mixed scenario: what each class attained over time, against what it declared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.errors import BenchmarkError
+from benchmark.mixed import Mixed, Outcome
+from benchmark.record import make_directory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SUFFIXES = (".svg", ".png", ".pdf")
+WIDTH, HEIGHT = 9.0, 2.1  # inches, of one panel
+SHORTEST, LONGEST = 0.05, 10_000.0  # milliseconds: what every panel shows, so that they compare
+_COLOURS = {"strict": "tab:blue", "slow": "tab:orange", "lowering": "tab:purple"}
+_MARKS = {"spawned": ("tab:green", "-"), "retired": ("tab:red", "-"), "moved": ("0.6", ":")}
+
+
+def obstacle(path: Path) -> str | None:
+    """Why a picture cannot be drawn into that file, or None when it can."""
+    if path.suffix not in SUFFIXES:
+        return f"a picture is one of {', '.join(SUFFIXES)}, and {path.name} is not"
+    if find_spec("matplotlib") is None:
+        return "matplotlib is not installed: pip install 'foreman-server[bench]'"
+    return None
+
+
+def draw(path: Path, mixed: Mixed, outcomes: Sequence[Outcome]) -> None:
+    """Draw a panel for each server.
+
+    A line is the p99 of a class in each quarter of a second, its shade reaches up to the longest
+    latency, and the broken line of its colour is what it declared.
+
+    Raises:
+        BenchmarkError: The file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, HEIGHT * len(outcomes) + 0.8), layout="constrained")
+    panels = figure.subplots(len(outcomes), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for panel, outcome in zip(panels, outcomes, strict=True):
+        _draw_panel(panel, mixed, outcome)
+    panels[0].set_ylim(SHORTEST, LONGEST)
+    panels[0].set_xlim(0, mixed.length)
+    panels[-1].set_xlabel("seconds after the start of the load")
+    handles = {
+        label: handle
+        for panel in panels
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
+    make_directory(path)
+    try:
+        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+    except OSError as error:
+        raise BenchmarkError(f"the picture cannot be written: {error}") from error
+
+
+def _draw_panel(panel: Axes, mixed: Mixed, outcome: Outcome) -> None:
+    for name, timeline in outcome.timelines.items():
+        bins = list(timeline.bins(mixed.declares(name)))
+        times = [at for at, _ in bins]
+        p99 = [figures.percentile(99) * 1000 for _, figures in bins]
+        longest = [figures.maximum * 1000 for _, figures in bins]
+        colour = _COLOURS[name]
+        panel.plot(times, p99, color=colour, linewidth=1.2, label=f"{name}: p99")
+        panel.fill_between(times, p99, longest, color=colour, alpha=0.25, linewidth=0)
+        for declared, since, until in mixed.declarations(name):
+            panel.plot(
+                (since, until),
+                (declared * 1000, declared * 1000),
+                color=colour,
+                linestyle="--",
+                linewidth=1,
+                label=f"{name}: declared",
+            )
+    for kind, (colour, style) in _MARKS.items():
+        for at, _event in outcome.events(kind):
+            if 0 <= at <= mixed.length:
+                panel.axvline(at, color=colour, linestyle=style, linewidth=1, label=kind)
+    panel.set_yscale("log")
+    panel.set_ylabel("ms")
+    panel.set_title(outcome.server, loc="left", fontsize="medium")
+    panel.grid(visible=True, axis="y", alpha=0.3)
