@@ -8,8 +8,8 @@
 -define(LONGEST, 1048576).   % bytes of a message
 -define(ORDER, $!).          % as benchmark/peers/work.py has it
 
--define(ROUNDS, 2000).       % of computing between looks at the clock, some 10 microseconds
--define(INTERRUPTED, 4).     % times what a chunk takes alone; a busy sibling core makes it two
+-define(ROUNDS, 3800).       % of computing between looks at the clock, each a reduction
+-define(INTERRUPTED, 3).     % times what a chunk takes alone; a busy sibling core makes it two
 
 %% What a handler does when it is ordered to: nanoseconds of computing, then milliseconds of
 %% sleep; chunk is what ?ROUNDS take, in nanoseconds. The atom none stands for a server that
@@ -51,8 +51,9 @@ carry_out(#work{compute = Compute, chunk = Chunk, sleep = Sleep}) ->
     end.
 
 %% Computes until that has used so much CPU time. Erlang tells nobody a process's CPU time, so it
-%% is added up of chunks: one that took far longer than a chunk takes alone was interrupted, by
-%% the emulator or by the system, and counts as one that was not.
+%% is added up of chunks, each within one turn of the process, which ends after 4000 reductions.
+%% One that took far longer than a chunk takes alone was interrupted by the system, and counts as
+%% one that was not.
 burn(Left, Chunk) when Left > 0 ->
     case time_of_chunk() of
         Took when Took > ?INTERRUPTED * Chunk -> burn(Left - Chunk, Chunk);
@@ -64,6 +65,7 @@ burn(_Left, _Chunk) -> ok.
 calibrate() -> lists:min([time_of_chunk() || _ <- lists:seq(1, 5000)]).
 
 time_of_chunk() ->
+    erlang:yield(),
     Before = erlang:monotonic_time(nanosecond),
     compute(?ROUNDS, 1),
     erlang:monotonic_time(nanosecond) - Before.

@@ -15,7 +15,7 @@ from functools import partial
 from attrs import asdict, frozen
 
 from benchmark.peers.events import EventLog
-from benchmark.peers.program import Options, announce
+from benchmark.peers.program import Options, announce, positive
 from benchmark.peers.work import DECLARE, LITTER, WORK, Work, declared_latency, make_garbage
 from foreman import Action, BestFit, Demand, Foreman, Infeasible, Place, Placement, Snapshot, Spawn
 from netserver import Connection, Server
@@ -62,13 +62,6 @@ class Slow(Strict):
     required_latency = SLOW
 
 
-class Loose(Slow):
-    """What `benchmark.mixed` asks for as long as it does not give orders."""
-
-    def obey(self, message: bytes) -> None:
-        self.work.carry_out()
-
-
 @frozen(kw_only=True)
 class FixedNodes(BestFit):
     """So many nodes whatever anybody declares, the emptiest next."""
@@ -90,26 +83,24 @@ class FixedNodes(BestFit):
 def main() -> None:
     parser = argparse.ArgumentParser()
     Work.add_options(parser)
-    parser.add_argument("--fixed-nodes", type=int, help="so many nodes instead of those needed")
-    parser.add_argument("--loose")
+    parser.add_argument(
+        "--fixed-nodes", type=positive, help="so many nodes instead of those needed"
+    )
     options, found = Options.parse(parser)
-    found.work = found.work or found.loose
     work = Work.chosen(found)
     policy = None if found.fixed_nodes is None else FixedNodes(nodes=found.fixed_nodes)
     log = EventLog()
     with Foreman(policy=policy, on_event=log.note) as foreman:
-        serve(foreman, options, work, log, found.loose)
+        serve(foreman, options, work, log)
 
 
-def serve(
-    foreman: Foreman, options: Options, work: Work | None, log: EventLog, loose: str | None
-) -> None:
+def serve(foreman: Foreman, options: Options, work: Work | None, log: EventLog) -> None:
     """Listen, announce it, and serve until SIGTERM."""
     server = Server(foreman=foreman)
     kinds: tuple[type[Connection], ...] = (Echo,)
     if work is not None:
         Strict.work = work
-        kinds = (Echo, Loose) if loose else (Strict, Slow)
+        kinds = (Strict, Slow)
     listeners = [
         server.listen(options.url(index=index), kind, tls=options.tls())
         for index, kind in enumerate(kinds)

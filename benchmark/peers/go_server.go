@@ -25,7 +25,8 @@ const (
 	longest   = 1 << 20 // bytes of a message
 	order     = '!'     // as benchmark/peers/work.py has it
 
-	chunk       = 20_000 // rounds of computing between looks at the clock, some 40 microseconds
+	rounds      = 20_000 // of computing between looks at the clock, some 40 microseconds
+	interrupted = 4      // times what a chunk takes alone; a busy sibling core makes it two
 	threadClock = 3      // CLOCK_THREAD_CPUTIME_ID of Linux, which package syscall does not name
 )
 
@@ -34,6 +35,7 @@ var errEnvelope = errors.New("bad envelope")
 // work is what a handler does when it is ordered to: compute for so much CPU time, then sleep.
 type work struct {
 	compute time.Duration
+	chunk   time.Duration // of computing between looks at the clock, when nothing else runs
 	sleep   time.Duration
 }
 
@@ -43,32 +45,49 @@ func newWork(kind string, hold float64) *work {
 	case "":
 		return nil
 	case "compute":
-		return &work{compute: whole}
+		return &work{compute: whole, chunk: calibrate()}
 	case "sleep":
 		return &work{sleep: whole}
 	case "both":
-		return &work{compute: whole / 2, sleep: whole / 2}
+		return &work{compute: whole / 2, chunk: calibrate(), sleep: whole / 2}
 	}
 	log.Fatalf("no such work: %s", kind)
 	return nil
 }
 
 // carryOut measures the computing by the clock of the thread, a short chunk at a time. The
-// goroutine is not tied to its thread, since that is not how Go programs are written; a chunk
-// that began on one thread and ended on another counts as much as the one before.
-func (w work) carryOut() {
-	var spent, last time.Duration
-	for spent < w.compute {
-		thread, before := threadTime()
-		runtime.KeepAlive(compute(chunk))
-		if now, after := threadTime(); now == thread {
-			last = after - before
+// goroutine is not tied to its thread, since that is not how Go programs are written. So a chunk
+// that another goroutine interrupted ends on another thread, or took far longer than a chunk
+// takes alone; it counts as one that was not interrupted.
+func (w *work) carryOut() {
+	for spent := time.Duration(0); spent < w.compute; {
+		took, same := timeOfChunk()
+		if !same || took > interrupted*w.chunk {
+			took = w.chunk
 		}
-		spent += last
+		spent += took
 	}
 	if w.sleep > 0 {
 		time.Sleep(w.sleep)
 	}
+}
+
+func calibrate() time.Duration {
+	least := time.Hour
+	for try := 0; try < 500; try++ {
+		if took, same := timeOfChunk(); same && took < least {
+			least = took
+		}
+	}
+	return least
+}
+
+// timeOfChunk tells the CPU time that the thread used, and whether it was one and the same.
+func timeOfChunk() (time.Duration, bool) {
+	thread, before := threadTime()
+	runtime.KeepAlive(compute(rounds))
+	now, after := threadTime()
+	return after - before, now == thread
 }
 
 //go:noinline
