@@ -39,8 +39,9 @@ class Group:
     """Workers of one node that are alike in all that a decision looks at.
 
     They are of the same kind, declare the same latency, keep the node for times of the same
-    magnitude, compute or wait, are measured or not, can be moved or cannot. So an offender is never
-    in one group with those it harms, though it be of the same kind.
+    magnitude, and for longer than they would wait themselves or not, compute or wait, are measured
+    or not, can be moved or cannot. So an offender is never in one group with those it harms, though
+    it be of the same kind.
 
     Attributes:
         kind, required_latency, measured, movable: As in `Demand`.

@@ -12,7 +12,7 @@ from foreman.demand import Demand, Group
 if TYPE_CHECKING:
     from foreman.seat import Seat
 
-_Key: TypeAlias = tuple[str, float, bool, bool, int, bool]
+_Key: TypeAlias = tuple[str, float, bool, bool, int, bool, bool]
 
 # Holds shorter than this are of one magnitude, seconds; longer ones differ by factors of four.
 SHORT_HOLD = 60e-6
@@ -125,7 +125,7 @@ class _Tally:
         self.computing = max(0.0, self.computing - demand.load * demand.computing)
 
     def group(self, key: _Key) -> Group:
-        kind, required_latency, measured, movable, _, _ = key
+        kind, required_latency, measured, movable, *_ = key
         return Group(
             kind=kind,
             required_latency=required_latency,
@@ -144,6 +144,7 @@ def _key(demand: Demand) -> _Key:
     """What workers must have in common to be counted together."""
     magnitude = max(0, frexp(demand.hold / SHORT_HOLD)[1] + 1) // 2
     computes = demand.computing >= 0.5
+    offends = demand.measured and demand.hold > demand.required_latency
     return (
         demand.kind,
         demand.required_latency,
@@ -151,4 +152,5 @@ def _key(demand: Demand) -> _Key:
         demand.movable,
         magnitude,
         computes,
+        offends,
     )

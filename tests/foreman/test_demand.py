@@ -1,88 +1,65 @@
-"""The roster's running sums against a recount, under any sequence of changes."""
+"""What the policy sees: groups and nodes add up."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from attrs import evolve
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from foreman import Demand
-from foreman.demand import Roster
-
-demands = st.builds(
-    Demand,
-    kind=st.sampled_from(["a", "b"]),
-    required_latency=st.sampled_from([0.01, 0.1, 1.0]),
-    hold=st.sampled_from([0.0, 0.001, 0.05]) | st.floats(0, 2),
-    load=st.floats(0, 1),
-    measured=st.booleans(),
-)
+from foreman import Demand, Group
+from tests.foreman.views import demand, demands, node, snapshot
 
 
-class RosterMachine(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.roster = Roster()
-        self.there: dict[int, Demand] = {}
-        self.added = 0
-
-    @rule(demand=demands)
-    def add(self, demand: Demand) -> None:
-        self.added += 1
-        self.there[self.added] = demand
-        self.roster.add(self.added, demand)
-
-    @precondition(lambda self: bool(self.there))
-    @rule(data=st.data())
-    def remove(self, data: st.DataObject) -> None:
-        key = data.draw(st.sampled_from(list(self.there)))
-        self.roster.remove(key, self.there.pop(key))
-
-    @precondition(lambda self: bool(self.there))
-    @rule(data=st.data(), hold=st.floats(0, 2), load=st.floats(0, 1))
-    def measure(self, data: st.DataObject, hold: float, load: float) -> None:
-        key = data.draw(st.sampled_from(list(self.there)))
-        measured = evolve(self.there[key], hold=hold, load=load, measured=True)
-        self.roster.remove(key, self.there[key])
-        self.roster.add(key, measured)
-        self.there[key] = measured
-
-    @invariant()
-    def sums_equal_a_recount(self) -> None:
-        recount: dict[tuple[str, float, bool], list[Demand]] = {}
-        for demand in self.there.values():
-            key = (demand.kind, demand.required_latency, demand.measured)
-            recount.setdefault(key, []).append(demand)
-        groups = {(g.kind, g.required_latency, g.measured): g for g in self.roster.groups()}
-        assert groups.keys() == recount.keys()
-        for key, group in groups.items():
-            alike = recount[key]
-            assert group.count == len(alike)
-            assert group.hold == max(demand.hold for demand in alike)
-            assert group.load == pytest.approx(sum(d.load for d in alike), abs=1e-9)
-            assert group.rush == pytest.approx(sum(d.load * d.hold for d in alike), abs=1e-9)
-            assert group.load >= 0
-            assert group.rush >= 0
-
-    @invariant()
-    def lists_equal_a_recount(self) -> None:
-        assert self.roster.count == len(self.there)
-        assert sorted(self.roster.members()) == sorted(self.there)
-        assert self.roster.latencies == tuple(
-            sorted({demand.required_latency for demand in self.there.values()})
-        )
+def test_a_group_of_some_with_the_same_demand() -> None:
+    group = Group.of(demand(hold=0.5, mean=0.25, load=0.125, computing=0.5), 4)
+    assert (group.count, group.hold, group.round, group.load) == (4, 0.5, 1.0, 0.5)
+    assert (group.rush, group.computing) == (0.125, 0.25)
 
 
-TestRoster = RosterMachine.TestCase
+@given(one=demands, count=st.integers(1, 64), fewer=st.integers(1, 64))
+def test_some_of_a_group_are_as_so_many_of_its_typical_member(
+    one: Demand, count: int, fewer: int
+) -> None:
+    group = Group.of(one, count)
+    part, made = group.of_count(fewer), Group.of(group.typical, fewer)
+    assert (part.count, part.hold) == (made.count, made.hold) == (fewer, one.hold)
+    for name in ("round", "load", "rush", "computing"):
+        assert getattr(part, name) == pytest.approx(getattr(made, name))
+    assert group.typical.load == pytest.approx(one.load)
 
 
-def test_a_view_is_kept_until_something_changes() -> None:
-    roster = Roster()
-    demand = Demand(kind="a", required_latency=1.0, hold=0.0, load=0.0, measured=False)
-    roster.add("x", demand)
-    before = roster.groups()
-    assert roster.groups() is before
-    roster.add("y", demand)
-    assert [group.count for group in before] == [1], "a view handed out never changes"
-    assert [group.count for group in roster.groups()] == [2]
+def test_a_group_is_outsized_when_one_of_them_was_measured_to_break_the_deal() -> None:
+    assert Group.of(demand(latency=0.01, hold=0.02)).outsized
+    assert not Group.of(demand(latency=0.01, hold=0.01)).outsized
+    assert not Group.of(demand(latency=0.01, hold=0.02, measured=False)).outsized
+
+
+def test_a_group_computes_or_waits() -> None:
+    assert Group.of(demand(load=0.5, computing=0.5)).computes
+    assert not Group.of(demand(load=0.5, computing=0.4)).computes
+
+
+def test_a_node_adds_up() -> None:
+    view = node(
+        "a",
+        [demand(hold=0.25, mean=0.125, load=0.5, computing=0.5)] * 2
+        + [demand(latency=0.5, hold=0.5, load=0.25, kind="b"), demand(latency=0.1, hold=0.2)],
+    )
+    assert (view.count, view.load, view.computing) == (4, 1.25, 0.75)
+    assert (view.longest, view.round) == (0.5, 0.25 + 0.5 + 0.2)
+    assert view.strictest == 0.5, "the one declaring 0.1 s breaks the deal itself"
+
+
+def test_an_empty_node_adds_up() -> None:
+    view = node("a")
+    assert (view.count, view.load, view.computing, view.longest, view.round) == (0, 0, 0, 0, 0)
+    assert view.strictest == math.inf
+
+
+def test_a_node_cannot_compute_more_than_all_the_time() -> None:
+    busy = node("busy", [demand(load=0.75)] * 2)
+    idle = evolve(busy, name="idle", groups=())
+    assert snapshot(busy, evolve(busy, name="other"), idle).computing == 2.0
