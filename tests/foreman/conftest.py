@@ -6,14 +6,16 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import pytest
 import uvloop
 
-from foreman import Foreman, Node, Worker
-from foreman.demand import Group
+from foreman import BestFit, Demand, Foreman, Node, Worker
+from foreman.decisions import Action, Placement
+from foreman.demand import Group, Snapshot
 from foreman.events import Event
 
 LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
@@ -130,6 +132,74 @@ class Block(Worker):
 
     def on_stop(self) -> None:
         self.stopped.set()
+
+
+async def opened(gate: threading.Event) -> None:
+    """A gate that another thread opens, waited at without blocking the loop."""
+    while not gate.is_set():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+class Reluctant(Probe):
+    """Its hooks wait at a gate, on the node's loop, and then do as told."""
+
+    def __init__(self, latency: float | None = None) -> None:
+        super().__init__(latency)
+        self.leaving = threading.Event()
+        self.arriving = threading.Event()
+        self.may_leave = threading.Event()
+        self.may_arrive = threading.Event()
+        self.may_leave.set()
+        self.may_arrive.set()
+        self.detach_error: BaseException | None = None
+        self.attach_error: BaseException | None = None
+
+    async def detach(self) -> None:
+        self.leaving.set()
+        await opened(self.may_leave)
+        if self.detach_error is not None:
+            raise self.detach_error
+        await super().detach()
+
+    async def attach(self, node: Node) -> None:
+        self.arriving.set()
+        await opened(self.may_arrive)
+        if self.attach_error is not None:
+            raise self.attach_error
+        await super().attach(node)
+
+
+class Told:
+    """A policy that places like `BestFit`, and reviews as the test says.
+
+    An order is an action, or a function that makes actions of the snapshot, or raises.
+    """
+
+    def __init__(self, rules: BestFit | None = None) -> None:
+        self.rules = rules or BestFit()
+        self.orders: deque[Action | Callable[[Snapshot], Sequence[Action]]] = deque()
+
+    def assume(self, kind: str, required_latency: float, shown: Demand | None) -> Demand:
+        return self.rules.assume(kind, required_latency, shown)
+
+    def place(
+        self, demand: Demand, snapshot: Snapshot, home: str | None = None, avoid: str | None = None
+    ) -> Placement:
+        return self.rules.place(demand, snapshot, home, avoid)
+
+    def review(self, snapshot: Snapshot) -> Sequence[Action]:
+        try:
+            order = self.orders.popleft()
+        except IndexError:
+            return []
+        return order(snapshot) if callable(order) else [order]
+
+    def order(
+        self, foreman: Foreman, order: Action | Callable[[Snapshot], Sequence[Action]]
+    ) -> None:
+        """Have it carried out; by the watcher, should that come first."""
+        self.orders.append(order)
+        foreman._dispatcher.review()
 
 
 class MakeForeman(Protocol):

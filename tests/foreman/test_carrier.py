@@ -9,9 +9,9 @@ from concurrent.futures import Future, wait
 
 import pytest
 
-from foreman import Foreman, Node, NotMovable, NotRunning
+from foreman import Foreman, NotMovable, NotRunning
 from foreman.events import Moved, Stayed
-from tests.foreman.conftest import PATIENCE, Block, Heard, MakeForeman, Probe, until
+from tests.foreman.conftest import PATIENCE, Block, Heard, MakeForeman, Probe, Reluctant, until
 
 
 def gone(foreman: Foreman, worker: Probe) -> None:
@@ -110,41 +110,6 @@ def test_a_move_to_where_it_is_is_done_at_once(foreman: Foreman, heard: Heard) -
     until(lambda: foreman.move(worker, here).done())
     assert foreman.move(worker, here).result(0)
     assert heard.all(Moved) == []
-
-
-async def opened(gate: threading.Event) -> None:
-    """A gate that another thread opens, waited at without blocking the loop."""
-    while not gate.is_set():  # noqa: ASYNC110
-        await asyncio.sleep(0.001)
-
-
-class Reluctant(Probe):
-    """Its hooks wait at a gate, on the node's loop, and then do as told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.leaving = threading.Event()
-        self.arriving = threading.Event()
-        self.may_leave = threading.Event()
-        self.may_arrive = threading.Event()
-        self.may_leave.set()
-        self.may_arrive.set()
-        self.detach_error: BaseException | None = None
-        self.attach_error: BaseException | None = None
-
-    async def detach(self) -> None:
-        self.leaving.set()
-        await opened(self.may_leave)
-        if self.detach_error is not None:
-            raise self.detach_error
-        await super().detach()
-
-    async def attach(self, node: Node) -> None:
-        self.arriving.set()
-        await opened(self.may_arrive)
-        if self.attach_error is not None:
-            raise self.attach_error
-        await super().attach(node)
 
 
 @pytest.fixture
