@@ -28,7 +28,6 @@ from benchmark.workspace import Workspace
 READY_TIMEOUT = 10.0
 STOP_TIMEOUT = 5.0
 SILENCE_TIMEOUT = 60.0  # a load client says something ten times a second, once it has connected
-LONGEST_LINE = 8 << 20  # bytes; statistics may come with thousands of events
 LONGEST_LINE = 1 << 24  # bytes; our server tells of thousands of events
 STDERR_SHOWN = 2000  # bytes of a failed process's standard error
 
