@@ -104,6 +104,7 @@ class Ending:
         connection = shell.connection
         if isinstance(error, RemoteError):
             logger.debug("%r: %s", connection, error)
+            _forget_frames(error)
         else:
             connection._errors += 1
             logger.error("%r raised", connection, exc_info=error)
@@ -172,6 +173,18 @@ class Ending:
         assert connection.close_code is not None
         connection.server.tell(connection, Closed(connection.close_code, connection.close_reason))
         connection.server.forget(connection)
+        self._shell.part()
 
     def _leave_groups(self) -> None:
         self._shell.connection.server.groups.leave_all(self._shell.connection)
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let a peer's fault not hold on to the calls that found it.
+
+    They tell nobody anything, and among their variables are the error itself and the connection:
+    a circle, which would outlive both.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

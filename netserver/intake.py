@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 # worth declaring under Python are a few milliseconds.
 QUANTUM = 1e-3
 
-# Between two looks at the clock at most this many messages are handed out: a look costs 0.1 us, a
-# quick message 1. It is also how many slow ones may come unnoticed where all were quick before.
-MOST_UNWATCHED = 8
+# Between two looks at the clock at most this many messages are handed out: a look and what goes
+# with it cost half a microsecond, a quick message one. It is also how many slow ones may pass
+# unnoticed, once, where all were quick before.
+MOST_UNWATCHED = 16
 
 # What happened, or what is to be called in its place among what happened.
 Happened: TypeAlias = "events.Event | partial[object]"
@@ -36,21 +37,45 @@ Happened: TypeAlias = "events.Event | partial[object]"
 class Intake:
     """What came in on one connection. Owned by the thread of the connection's node."""
 
-    __slots__ = ("_rest", "_shell", "_turn", "_unwatched")
+    __slots__ = ("_rest", "_shell", "_turn", "_unwatched", "at_once")
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._rest: list[Happened] | None = None  # waits for the next turn; one read at most
         self._turn: asyncio.Handle | None = None
-        self._unwatched = 1  # so many are handed out without a look at the clock; 0: they wait
+        self._unwatched = 1  # so many were quick lately that they need no look at the clock
+        self.at_once = 1  # so many may be handed out as they come: none while others wait
 
     # ---------------------------------------------------------------- handing out
 
     def take(self, happened: list[Any]) -> None:
-        """Hand out what the wire reports. Messages come first: nothing else is frequent."""
-        if len(happened) > self._unwatched:
-            self._take_in_turns(happened)
+        """Hand out what the wire reports, in turns when it takes long."""
+        if self._rest is not None:
+            self._rest += happened  # it may not overtake what waits
             return
+        node = self._shell.node
+        ends = node.hold_began + QUANTUM
+        count = len(happened)
+        unwatched = self._unwatched
+        position = 0
+        while position < count:
+            # What opens a connection brings messages of its own, and is the last that happened
+            # or has none behind it, so this order is the order in which they came.
+            self.hand_out(happened[position : position + unwatched])
+            position += unwatched
+            if node.clock() >= ends:
+                unwatched = 1
+                if position < count:
+                    self._rest = happened[position:]
+                    self.at_once = 0
+                    self.end_turn()
+                    break
+            elif unwatched < MOST_UNWATCHED:
+                unwatched *= 2
+        self._unwatched = unwatched
+
+    def hand_out(self, happened: list[Any]) -> None:
+        """Hand it out at once. Messages come first: nothing else is frequent."""
         shell = self._shell
         connection = shell.connection
         serial = shell.serial
@@ -101,30 +126,10 @@ class Intake:
         """Forget the messages that wait; the rest of what waits happens now."""
         self.suspend()
         rest, self._rest = self._rest or [], None
-        self._unwatched = 1
+        self.at_once = 1
         for event in rest:
             if not isinstance(event, bytes | str):
                 self._handle(event)
-
-    def _take_in_turns(self, happened: list[Happened]) -> None:
-        if self._rest is not None:
-            self._rest += happened  # it may not overtake what waits
-            return
-        node = self._shell.node
-        ends = node.hold_began + QUANTUM
-        unwatched = self._unwatched
-        position = 0
-        while position < len(happened):
-            if position and node.clock() >= ends:
-                self._rest = happened[position:]
-                self._unwatched = 0
-                self.end_turn()
-                return
-            # What opens a connection brings messages of its own, and is the last that happened
-            # or has none behind it, so this order is the order in which they came.
-            self.take(happened[position : position + unwatched])
-            position += unwatched
-            self._unwatched = unwatched = min(2 * unwatched, MOST_UNWATCHED)
 
     def _next_turn(self) -> None:
         self._turn = None
@@ -136,14 +141,15 @@ class Intake:
 
     def _go_on(self) -> None:
         rest, self._rest = self._rest, None
-        self._unwatched = 1
+        self.at_once = 1
         assert rest is not None
         outflow = self._shell.outflow
         outflow.corked = True
         try:
             self.take(rest)
         finally:
-            outflow.uncork()
+            outflow.corked = False
+            outflow.flush()
 
     # ---------------------------------------------------------------- whatever is no message
 

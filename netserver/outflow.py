@@ -31,7 +31,7 @@ class Outflow:
     transport above its mark for ``write_timeout`` seconds, is a slow reader and is cut.
 
     Attributes:
-        corked: Whether what is sent is gathered until `uncork`.
+        corked: Whether what is sent is gathered until `flush`.
         ended: Whether our side of the stream is, so that nothing can be written any more.
         paused: Whether the transport is above its mark.
         size: The bytes that wait for it to be below.
@@ -84,7 +84,7 @@ class Outflow:
             return self._pass_on(data)
         self._gathered.append(data)
         self._gathered_size += len(data)
-        return self._gathered_size <= CORK_LIMIT or self._flush()
+        return self._gathered_size <= CORK_LIMIT or self.flush()
 
     def send_shared(self, message: Message, encoded: dict[Hashable, bytes]) -> bool:
         """Send what many connections are sent, encoding it once per kind of wire."""
@@ -110,23 +110,10 @@ class Outflow:
             return self._pass_on(data)
         self._gathered.append(data)
         self._gathered_size += len(data)
-        return self._gathered_size <= CORK_LIMIT or self._flush()
+        return self._gathered_size <= CORK_LIMIT or self.flush()
 
-    def uncork(self) -> None:
-        """A read is dealt with: write what was gathered."""
-        self.corked = False
-        if self._gathered:
-            self._flush()
-
-    def write_records(self, records: bytes) -> None:
-        """Write what TLS has to say of its own."""
-        transport = self._shell.transport
-        if not records or transport is None or transport.is_closing() or self.ended:
-            return
-        self._flush()
-        transport.write(records)
-
-    def _flush(self) -> bool:
+    def flush(self) -> bool:
+        """Write what was gathered; False when that made it too much."""
         gathered = self._gathered
         if not gathered:
             return True
@@ -134,6 +121,14 @@ class Outflow:
         gathered.clear()
         self._gathered_size = 0
         return self._pass_on(data)
+
+    def write_records(self, records: bytes) -> None:
+        """Write what TLS has to say of its own."""
+        transport = self._shell.transport
+        if not records or transport is None or transport.is_closing() or self.ended:
+            return
+        self.flush()
+        transport.write(records)
 
     def _pass_on(self, data: bytes) -> bool:
         """Write, or keep until the peer reads; False when that made it too much."""
@@ -183,7 +178,7 @@ class Outflow:
                 reset the connection, and the peer might lose what we sent last (RFC 9112, section
                 9.6). It is closed when the peer has ended its own, and this is called again.
         """
-        self._flush()
+        self.flush()
         if farewell:
             self._pass_on(farewell)
         self._finishing = True
@@ -196,6 +191,8 @@ class Outflow:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._gathered.clear()
+        self._gathered_size = 0
         self._waiting = None
         self.size = 0
         self.paused = False
@@ -203,7 +200,7 @@ class Outflow:
 
     async def drained(self) -> None:
         """Wait until the transport is below its mark and nothing waits."""
-        self._flush()
+        self.flush()
         while self.paused:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()

@@ -122,12 +122,14 @@ class Serial:
             while True:
                 if awaitable is not None:
                     await self._guarded(awaitable)
-                if node.clock() - node.hold_began >= QUANTUM:
-                    await self._guarded(asyncio.sleep(0))  # the others on the node are due
                 if self._suspended:
                     return
                 if self._waiting:
-                    function, args, size = self._waiting.popleft()
+                    function, args, size = self._waiting[0]
+                    if size is not None and node.clock() - node.hold_began >= QUANTUM:
+                        awaitable = asyncio.sleep(0)  # the others on the node are due
+                        continue
+                    self._waiting.popleft()
                     self.size -= size or 0
                     awaitable = self._begin(function, args)
                 elif self._last:

@@ -429,6 +429,7 @@ class Server:
                 self._empty.notify_all()
             connection.listener.complain(f"{connection!r} refused: {refusal}")
             self.tell(connection, Refused(str(refusal)))
+            connection._shell.dissolve()
             sock.close()  # last, so that whoever sees it closed sees it counted
             return False
         return True

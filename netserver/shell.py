@@ -60,6 +60,7 @@ class Shell(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_parting",
         "_pauses",
         "admission",
         "config",
@@ -102,6 +103,7 @@ class Shell(asyncio.Protocol):
         self.outflow = Outflow(self)
         self.ending = Ending(self)
         self.was_open = False
+        self._parting = False
         self._pauses = Pause(0)
 
     @property
@@ -134,18 +136,24 @@ class Shell(asyncio.Protocol):
         connection = self.connection
         node = self.node
         node.enter(connection)
+        intake = self.intake
         if len(data) >= WHOLE_READ:
-            self.intake.end_turn()
+            intake.end_turn()
         outflow = self.outflow
         outflow.corked = True
         try:
             if self.tls is not None:
-                data = self.intake.decrypt(self.tls, data)
-            self.intake.take(self.wire.receive(data))
+                data = intake.decrypt(self.tls, data)
+            happened = self.wire.receive(data)
+            if len(happened) > intake.at_once:
+                intake.take(happened)
+            else:
+                intake.hand_out(happened)
         except Exception as error:  # a user's framing or transform, which ends its own connection
             self.ending.fail(error)
         finally:
-            outflow.uncork()
+            outflow.corked = False
+            outflow.flush()
             node.leave(connection)
 
     def eof_received(self) -> bool:
@@ -221,6 +229,26 @@ class Shell(asyncio.Protocol):
             self.transport.abort()
         else:
             self.ending.lost()
+        self.part()
+
+    def part(self) -> None:
+        """The connection has ended, or its worker has left: nothing runs here once both have."""
+        if self._parting:
+            self.dissolve()
+        self._parting = True
+
+    def dissolve(self) -> None:
+        """Break the circles of references: nothing runs here any more.
+
+        What is left is freed by reference counts alone, whether or not there is a collector. What
+        other threads may still ask of the connection needs none of this.
+        """
+        self.outflow.end()
+        for part in (self.serial, self.inbox, self.intake, self.outflow, self.ending):
+            del part._shell
+        if self.admission is not None:
+            del self.admission._shell
+        del self.connection
 
     # ---------------------------------------------------------------- reading or not
 

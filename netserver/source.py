@@ -82,14 +82,15 @@ class Source(Worker):
             if not hasattr(connection, "holds"):
                 name = recipe.connection_class.__name__
                 raise TypeError(f"{name}.__init__ must call super().__init__()")
-            tls = recipe.make_tls(server_side)
-            connection._shell = Shell(connection, recipe.make_wire(), tls, sock, self.server.config)
             connection.server = self.server
             connection.listener = self
             connection.local_address = address_of(sock.getsockname())
             connection.remote_address = address_of(sock.getpeername())
             if recipe.required_latency is not None:
                 connection._declare(recipe.required_latency)
+            tls = recipe.make_tls(server_side)
+            # Last: from here on there are circles of references, which only its end breaks.
+            connection._shell = Shell(connection, recipe.make_wire(), tls, sock, self.server.config)
         except BaseException:
             sock.close()
             raise

@@ -403,11 +403,12 @@ class TestOnClose:
 @pytest.mark.both_loops
 class TestTheServerEnds:
     def test_a_handler_that_never_ends_is_cancelled(self, site: Any, envelope: Any) -> None:
-        cleaned = threading.Event()
+        begun, cleaned = threading.Event(), threading.Event()
 
         class Endless(Connection):
             async def on_message(self, message: object) -> None:
                 async def inner() -> None:
+                    begun.set()
                     await asyncio.sleep(3600)
 
                 try:
@@ -418,6 +419,7 @@ class TestTheServerEnds:
 
         sock, _ = site.open(site.listen("tcp://127.0.0.1:0", Endless), envelope(b"x") * 2)
         with sock:
+            assert begun.wait(10)
             assert site.server.drain(0.1) is False
             site.server.close()
             assert cleaned.is_set()

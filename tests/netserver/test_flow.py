@@ -92,6 +92,7 @@ def test_everything_arrives_at_one_that_reads_late(
     site: Any, scheme: str, envelope: Any, receive_all: Any
 ) -> None:
     """What waited in the transport, and behind it, comes out in order, and then the close."""
+    pushed = threading.Event()
 
     class Pushing(Connection):
         def on_message(self, message: object) -> None:
@@ -100,9 +101,11 @@ def test_everything_arrives_at_one_that_reads_late(
                 self.send(b"%08d" % self.sent)
                 self.sent += 1
             self.close()
+            pushed.set()
 
     with site.dial(site.listen(f"{scheme}://127.0.0.1:0", Pushing), envelope(b"x")) as sock:
         connection = site.journal.until("open")[0][1]
+        assert pushed.wait(20)
         data = receive_all(sock)
         site.journal.until("close")
         assert data == b"".join(envelope(b"%08d" % n) for n in range(connection.sent))

@@ -34,7 +34,7 @@ class Served:
         self.messages: list[bytes] = []
         self.begun = threading.Event()
 
-    def slowly(self, message: bytes) -> None:
+    def slowly(self, message: Any) -> None:
         self.messages.append(message)
         self.begun.set()
         time.sleep(HOLD)
@@ -49,7 +49,7 @@ def handler(style: str, served: Served) -> type[Connection]:
     """A class that takes its time for each message, and holds its node meanwhile."""
 
     class Sync(Connection):
-        def on_message(self, message: bytes) -> None:
+        def on_message(self, message: Any) -> None:
             served.slowly(message)
             self.send(message)
 
@@ -321,7 +321,7 @@ def test_nothing_more_is_read_meanwhile(
             rest = connection._shell.intake._rest
             assert sum(map(len, rest or ())) <= 256 * 1024
             count = len(served.messages)
-            until(lambda count=count: len(served.messages) > count)  # type: ignore[misc]
+            until(lambda count=count: len(served.messages) > count)
         assert sender.is_alive()
         gate.set()
         until(lambda: len(served.messages) == len(messages))
