@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from collections import Counter
@@ -227,10 +228,18 @@ class Dispatcher:
         with self.lock:
             self._ledger.was_late(node, self.clock())
 
-    def rest(self, node: Node) -> None:
-        """Nothing has run on a node for a while."""
+    def rest(self, node: Node) -> float:
+        """Nothing has run on a node for a while.
+
+        Returns:
+            When to say so again if nothing ran until then, by the Foreman's clock: when the next
+            of those who could not leave may be asked again. Infinity when there is none.
+        """
         with self.lock:
-            self._ledger.rest(node, self.clock())
+            now = self.clock()
+            self._ledger.rest(node, now)
+            stay = (seat.stays_until for seat in node.roster.members())
+            return min((until for until in stay if until >= now), default=math.inf)
 
     def review(self) -> None:
         """Have the policy look at the nodes as they are, and carry out what it decides."""

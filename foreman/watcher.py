@@ -51,8 +51,7 @@ class _Watched:
 
     missed_reported: float = -math.inf
     stack_logged: float = -math.inf
-    active: float = 0.0
-    rested: bool = False
+    rests: float = 0.0  # when it is at rest, unless it does something until then
 
 
 class Watcher:
@@ -108,7 +107,7 @@ class Watcher:
         now = node.clock()
         watched = self._watched.get(node)
         if watched is None:
-            watched = self._watched[node] = _Watched(active=now)
+            watched = self._watched[node] = _Watched(rests=now + REST_AFTER)
         waiting = node.waiting(now)
         late, node.late = max(node.late, waiting), 0.0
         missed = late > promised
@@ -123,11 +122,10 @@ class Watcher:
         elif not waiting:
             node.stuck = False  # only now: it came round
             if not node.is_active():
-                if not watched.rested and now - watched.active >= REST_AFTER:
-                    watched.rested = True
-                    self._dispatcher.rest(node)
+                if now > watched.rests:
+                    watched.rests = self._dispatcher.rest(node)
                 return LONGEST_LOOK, missed
-            watched.active, watched.rested = now, False
+            watched.rests = now + REST_AFTER
             node.stamp(now)
         return max(SHORTEST_LOOK, promised / 2), missed
 
