@@ -56,6 +56,8 @@ def _move_offenders(
     actions: list[Action] = []
     left = list(known)
     for group in sorted(known, key=lambda group: group.hold, reverse=True):
+        if not group.movable and group.hold > victim and group is not obstacle.victim:
+            return []  # whoever else goes, the victim waits for this one
         if not group.movable or (left == [group] and group.count == 1):
             continue
         one_of_many = group.hold <= victim / 2 and group.required_latency <= victim

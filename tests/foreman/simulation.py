@@ -218,10 +218,10 @@ class Simulation:
 
     def _run(self) -> None:
         """One window of work on every node, and what its meters show of it."""
-        costs: list[tuple[Seat, Cost]] = []
         for node in self.nodes:
             if node.stuck:
                 continue
+            costs: list[tuple[Seat, Cost]] = []
             members = self.members(node)
             share = 1.0 / max(1.0, sum(worker.load for worker in members))
             for worker in members:
@@ -229,7 +229,7 @@ class Simulation:
                 self._work(worker, share)
                 if worker.latest or before:
                     costs.append((worker.seat, self._cost(worker)))
-        self.ledger.learn(costs)
+            self.ledger.learn(costs)
 
     def _work(self, worker: SimWorker, share: float) -> None:
         """One window of one worker, which gets this share of what it wants of its node."""
