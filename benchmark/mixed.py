@@ -2,37 +2,23 @@
 
 Every connection of both classes keeps a timetable, whatever comes back (`benchmark.load.paced`).
 The strict ones want an echo; every message of the slow ones orders its handler to work. Each server
-gets the same timetable, one server after the other.
-
-No process is pinned to a CPU. A server may use all there are, as Go and Erlang/OTP want to; one
-under an interpreter lock uses one of them anyhow, and on whichever is free it is in nobody's way.
-The load client, where the system lets it, runs in real time instead, as if it were on a machine of
-its own; how late it sent nevertheless is told beside the latencies.
+gets the same timetable, one server after the other (`benchmark.mixed_run`).
 """
 
 from __future__ import annotations
 
-import asyncio
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import Iterator
 from random import Random
-from typing import Any
 
-from attrs import define, frozen
+from attrs import frozen
 
-from benchmark.idle import holding
 from benchmark.load.stream import ECHO
-from benchmark.load.timetable import Attendance, Line, Timetable, read_times, split
-from benchmark.processes import Server, run_timetable, running_server
-from benchmark.servers import ServerKind
-from benchmark.timeline import SECOND, Figures, Timeline, lateness
-from benchmark.workspace import Workspace
+from benchmark.load.timetable import Line
+from benchmark.timeline import SECOND
 
 STRICT = 0.010  # seconds, what every server's first listener declares for its connections
 SLOW = 1.0  # and its second
-BEFORE_THE_END = 0.3  # seconds, when all connections are still there
 SETTLING = 2.0  # seconds for a server to find out who is slow where nobody says so
 SPREAD = 0.1  # 10 % apart, two connections of 4 that work 20 ms have met in all ways in a second
 WORK, GARBAGE = "!", "G"  # openings of `benchmark.peers.work`
@@ -180,144 +166,3 @@ class Traffic:
     name: str
     line: Line
     due: list[array[int]]
-
-
-@define(kw_only=True)
-class Outcome:
-    """What one server came to.
-
-    Args:
-        server: Its name.
-        mixed: What was measured.
-        attendance: How the load went.
-        timelines: What each kind of `Traffic` got, by name.
-        statistics: What the server told just before the end; empty for all but ours.
-    """
-
-    server: str
-    mixed: Mixed
-    attendance: Attendance
-    timelines: dict[str, Timeline]
-    statistics: dict[str, Any]
-
-    def figures(self) -> Iterator[tuple[str, Figures]]:
-        """The figures of each of the scenario's windows that has messages."""
-        for name, whose, declared, since, until in self.mixed.windows():
-            if whose in self.timelines and since < until:
-                messages = self.timelines[whose].within(since, until)
-                yield name, Figures.of(messages, declared)
-
-    @property
-    def lateness(self) -> Figures:
-        """How late the load client was."""
-        return lateness(list(self.timelines.values()))
-
-    def events(self, *kinds: str) -> list[tuple[float, dict[str, Any]]]:
-        """What happened on the server, of these kinds, with seconds after the start of the load."""
-        offset = self.statistics.get("started", 0.0) - self.attendance.started
-        return [
-            (event["at"] + offset, event)
-            for event in self.statistics.get("events", ())
-            if event["kind"] in kinds
-        ]
-
-
-async def run_server(
-    mixed: Mixed,
-    kind: ServerKind,
-    arguments: tuple[str, ...],
-    workspace: Workspace,
-    progress: Callable[[float, int], None],
-) -> Outcome:
-    """Put a fresh server under the load.
-
-    Args:
-        mixed: What to measure.
-        kind: The server.
-        arguments: Further options of its program.
-        workspace: Where the files are.
-        progress: Called with the seconds since the load began and the replies so far.
-
-    Raises:
-        BenchmarkError: The server or the load failed.
-    """
-    options = ("--work", mixed.work, "--hold", str(mixed.hold), *arguments)
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(
-            running_server(kind, mixed.transport, workspace, None, options)
-        )
-        if mixed.idle:
-            await stack.enter_async_context(holding(server, mixed.idle, workspace))
-        traffic = mixed.traffic(server.urls)
-        timetable = _write(mixed, traffic, server, workspace)
-        attendance, statistics = await _attend(mixed, timetable, server, progress)
-    return Outcome(
-        server=kind.name,
-        mixed=mixed,
-        attendance=attendance,
-        timelines=dict(_read(traffic, timetable, attendance)),
-        statistics=statistics,
-    )
-
-
-async def _attend(
-    mixed: Mixed,
-    timetable: Timetable,
-    server: Server,
-    progress: Callable[[float, int], None],
-) -> tuple[Attendance, dict[str, Any]]:
-    """Run the load, and ask for the statistics while the last messages are under way."""
-    late = asyncio.Event()
-
-    def note(seconds: float, messages: int) -> None:
-        progress(seconds, messages)
-        if seconds >= mixed.length - BEFORE_THE_END:
-            late.set()
-
-    async def ask() -> dict[str, Any]:
-        await late.wait()
-        return await server.statistics()
-
-    asking = asyncio.create_task(ask())
-    try:
-        attendance = await run_timetable(timetable, None, note)
-        late.set()  # a timetable of few messages ends before
-        return attendance, await asking
-    finally:
-        asking.cancel()
-
-
-def _write(mixed: Mixed, traffic: list[Traffic], server: Server, workspace: Workspace) -> Timetable:
-    due, answers = workspace.directory / "due", workspace.directory / "answers"
-    due.write_bytes(b"".join(times.tobytes() for each in traffic for times in each.due))
-    return Timetable(
-        lines=[
-            Line(
-                url=each.line.url,
-                messages=len(times),
-                opening=each.line.opening,
-                exception=each.line.exception,
-            )
-            for each in traffic
-            for times in each.due
-        ],
-        due=str(due),
-        answers=str(answers),
-        size=mixed.size,
-        seconds=mixed.listening,
-        certificate=workspace.authority,
-        library=workspace.library,
-        server_pid=server.child.pid,
-    )
-
-
-def _read(
-    traffic: list[Traffic], timetable: Timetable, attendance: Attendance
-) -> Iterator[tuple[str, Timeline]]:
-    counts = [sum(map(len, each.due)) for each in traffic]
-    answers = split(read_times(Path(timetable.answers)), counts * 2)
-    end = round(attendance.elapsed * SECOND)
-    for number, each in enumerate(traffic):
-        due = [at for times in each.due for at in times]
-        taken, heard = answers[number], answers[len(traffic) + number]
-        yield each.name, Timeline(due, taken, heard, end)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from benchmark.mixed import SLOW, STRICT, Mixed, Outcome
-from benchmark.report import latency, new_table
+from benchmark.mixed import SLOW, STRICT, Mixed
+from benchmark.mixed_run import QUIET, Outcome
+from benchmark.report import latency
+from benchmark.tables import plain_table
 from benchmark.timeline import KEPT
 
-QUIET = 0.1  # CPUs that the rest of the machine may use without being named
 _DOES = {"compute": "computes", "sleep": "sleeps", "both": "computes and sleeps"}
 
 
@@ -41,8 +42,7 @@ def title(mixed: Mixed) -> str:
 
 def table(outcomes: Sequence[Outcome]) -> Table:
     """A section for each server, with a row for each class: what it was promised and got."""
-    found = new_table()
-    found.add_column("server", no_wrap=True)
+    found = plain_table(label="server")
     found.add_column("class", no_wrap=True)
     for column in ("declared", "p50", "p99", "p99.9", "max", "missed"):
         found.add_column(column, justify="right", no_wrap=True)
@@ -80,9 +80,9 @@ def remarks(outcomes: Sequence[Outcome]) -> list[str]:
         f" CPU; every reply compared. It sent late by p99 (max) ms: {late}."
     )
     busy = [
-        f"{outcome.attendance.other_cpu:.1f} during {outcome.server}"
+        f"{outcome.disturbance:.1f} during {outcome.server}"
         for outcome in outcomes
-        if (outcome.attendance.other_cpu or 0.0) > QUIET
+        if outcome.disturbance > QUIET
     ]
     if busy:
         lines.append(

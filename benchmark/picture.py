@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import BenchmarkError
-from benchmark.mixed import Mixed, Outcome
+from benchmark.mixed import Mixed
+from benchmark.mixed_run import Outcome
 from benchmark.record import make_directory
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from rich import box
 from rich.table import Table
 
 from benchmark.echo import Echo, Run
 from benchmark.idle import IdleMemory
 from benchmark.load.plan import Result
+from benchmark.tables import plain_table
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 BOTTLENECK = 0.9  # the CPU share from which a process counts as busy all the time
@@ -78,11 +78,6 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
-def new_table() -> Table:
-    """A table in the style of all reports."""
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-
-
 def echo_title(echo: Echo) -> str:
     """What the table shows, in one line."""
     rounds = f"medians of {echo.rounds} rounds" if echo.rounds > 1 else "one round"
@@ -94,10 +89,8 @@ def echo_title(echo: Echo) -> str:
 
 def echo_table(summary: Mapping[str, Figures]) -> Table:
     """One row per server."""
-    table = new_table()
-    table.add_column("server", no_wrap=True)
-    for column in ("msg/s", "p50", "p90", "p99", "p99.9", "max", "server\nCPU", "client\nCPU"):
-        table.add_column(column, justify="right", no_wrap=True)
+    percentiles = ("p50", "p90", "p99", "p99.9", "max")
+    table = plain_table("msg/s", *percentiles, "server\nCPU", "client\nCPU", label="server")
     for server, figures in summary.items():
         table.add_row(
             server,
@@ -135,10 +128,8 @@ def remarks(echo: Echo, summary: Mapping[str, Figures], client: str) -> list[str
 
 def idle_table(found: Sequence[IdleMemory]) -> Table:
     """One row per server."""
-    table = new_table()
-    table.add_column("server", no_wrap=True)
-    for column in ("connections", "MiB before", "MiB after", "KiB per connection"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = ("connections", "MiB before", "MiB after", "KiB per connection")
+    table = plain_table(*columns, label="server")
     for idle in found:
         table.add_row(
             idle.server,

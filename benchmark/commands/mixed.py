@@ -11,8 +11,9 @@ from rich.console import Console
 
 from benchmark import picture, record
 from benchmark.errors import BenchmarkError
-from benchmark.mixed import Mixed, run_server
+from benchmark.mixed import Mixed
 from benchmark.mixed_report import described, remarks, table, title
+from benchmark.mixed_run import run_undisturbed
 from benchmark.options import Commands, add_common, add_load, add_number
 from benchmark.progress import Progress
 from benchmark.servers import OURS, SERVERS, ServerKind, choose_server
@@ -54,6 +55,8 @@ def add_options(commands: Commands) -> None:
         "--garbage", action="store_true", help="have each strict message make cyclic garbage"
     )
     add_load(parser, seconds=10.0, warmup=1.0)
+    tries = "turns of each server at most, until no other process disturbs it; the quietest counts"
+    add_number(parser, "--tries", int, 1, 1, "N", tries)
     add_number(parser, "--seed", int, 0, 1, "N", "of the timetable")
     parser.add_argument(
         "--peers",
@@ -94,7 +97,9 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
         for kind in servers:
             progress.begin(kind.name)
             further = program_options(kind, options)
-            outcome = await run_server(mixed, kind, further, workspace, progress.update)
+            outcome = await run_undisturbed(
+                mixed, kind, further, workspace, progress.update, options.tries
+            )
             outcomes.append(outcome)
             missed = sum(figures.missed for _, figures in outcome.figures())
             progress.end(mixed.listening, f"{missed:,} messages later than declared")

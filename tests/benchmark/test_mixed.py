@@ -14,8 +14,9 @@ from benchmark import picture
 from benchmark.__main__ import main
 from benchmark.errors import BenchmarkError
 from benchmark.load.timetable import Attendance
-from benchmark.mixed import SLOW, STRICT, Mixed, Outcome
+from benchmark.mixed import SLOW, STRICT, Mixed
 from benchmark.mixed_report import remarks, table, title
+from benchmark.mixed_run import Outcome
 from benchmark.servers import SERVERS
 from benchmark.timeline import SECOND, Timeline
 
