@@ -57,7 +57,11 @@ def pauses(run):
 
 
 STRICT, LOOSE, OWNER = 0.01, 60.0, object()
+FEW = 1000
 """
+
+# CPython 3.12 sets a few hundred immortal objects aside by itself.
+FEW = 1000
 
 
 def run(script: str, **environment: str) -> Any:
@@ -100,7 +104,7 @@ def test_everything_is_given_back_with_the_last_wish() -> None:
     assert 1 <= meanwhile[1] < found[1], "young collections are to fit, too"
     assert after == found
     assert frozen[0] > 100_000
-    assert frozen[1] == 0
+    assert frozen[1] < FEW
 
 
 @needs_tunable
@@ -117,7 +121,7 @@ def test_a_loose_wish_leaves_everything_to_be_examined() -> None:
         """
     )
     assert meanwhile == [found[0], found[1], NEVER]
-    assert frozen == 0
+    assert frozen < FEW
     assert dead is True, "full collections are made, but for the watcher to begin"
 
 
@@ -180,7 +184,7 @@ def test_all_is_thawed_when_a_looser_latency_is_the_strictest() -> None:
         """
     )
     assert before > 60_000 * 5
-    assert after == 0
+    assert after < FEW
     assert dead is True
 
 
@@ -197,7 +201,7 @@ def test_all_is_thawed_when_little_is_left_alive() -> None:
         """
     )
     assert before >= 600_000
-    assert after == 0
+    assert after < FEW
 
 
 @needs_tunable
@@ -212,7 +216,7 @@ def test_a_stricter_wish_freezes_what_it_could_not_afford_to_examine() -> None:
         print(json.dumps([before, gc.get_freeze_count()]))
         """
     )
-    assert before == 0
+    assert before < FEW
     assert after > 60_000 * 5
 
 
@@ -236,7 +240,7 @@ def test_garbage_that_was_frozen_does_not_grow_for_ever() -> None:
     assert most < everything / 2
     # What is alive at the end of each round comes on top, once frozen and once not.
     assert most < 2 * limit
-    assert frozen > 0
+    assert frozen > FEW
 
 
 @needs_tunable
@@ -257,7 +261,7 @@ def test_one_without_an_interpreter_lock_is_left_alone(monkeypatch: pytest.Monke
     collector.wish(owner, 0.001)
     collector.look()
     assert gc.get_threshold() == found
-    assert not gc.get_freeze_count()
+    assert gc.get_freeze_count() < FEW
     collector.wish(owner, None)
 
 
@@ -276,7 +280,7 @@ def test_a_collector_that_is_turned_off_or_another_one_is_left_alone(off: str) -
         """
     )
     assert before == after
-    assert frozen == 0
+    assert frozen < FEW
 
 
 def test_without_blocks_to_count_it_is_left_alone() -> None:
@@ -309,7 +313,7 @@ def test_a_finalizer_may_call_in() -> None:
         assert gc.get_threshold() != found
         collector.look()
         assert gc.get_threshold() == found
-        assert gc.get_freeze_count() == 0
+        assert gc.get_freeze_count() < FEW
         print(json.dumps("called"))
         """
     )
@@ -338,7 +342,7 @@ def test_threads_may_call_in_at_once() -> None:
         """
     )
     assert after == found
-    assert frozen == 0
+    assert frozen < FEW
 
 
 @needs_tunable
@@ -356,26 +360,26 @@ def test_what_has_to_be_examined_whatever_it_takes_is_logged(
         collector.look()
         survive()
         collector.look()
-        assert gc.get_freeze_count()
+        assert gc.get_freeze_count() > FEW
         assert not caplog.text
         monkeypatch.setattr("foreman.collector.ALLOWANCE", -NEVER)
         survive()
         collector.look()
         assert "blocks are to be examined" in caplog.text
-        assert gc.get_freeze_count(), "and then they are frozen again"
+        assert gc.get_freeze_count() > FEW, "and then they are frozen again"
         collector.wish(owner, 1e6)
         survive()
         collector.look()
-        assert not gc.get_freeze_count()
+        assert gc.get_freeze_count() < FEW
         survive()
         collector.look()
         assert gc.get_count()[2], "not again so soon"
         collector.wish(owner, 1e-6)
-        assert gc.get_freeze_count()
+        assert gc.get_freeze_count() > FEW
     finally:
         collector.wish(owner, None)
     assert gc.get_threshold() == found
-    assert not gc.get_freeze_count()
+    assert gc.get_freeze_count() < FEW
 
 
 def test_giving_up_what_was_never_wished_changes_nothing() -> None:
