@@ -26,6 +26,8 @@ def merge(snapshot: Snapshot, rules: BestFit) -> list[Action]:
         if not node.stuck and node.calm >= patience and node.settled >= rules.period
     ]
     for node in sorted(calm, key=lambda node: (node.load, node.count)):
+        if _replaces(node, snapshot, rules):
+            continue
         if not node.groups:
             return [Retire(node.name, f"nobody was there for {patience:g} s")]
         others = [other for other in calm if other is not node]
@@ -39,6 +41,12 @@ def merge(snapshot: Snapshot, rules: BestFit) -> list[Action]:
                 )
             ]
     return []
+
+
+def _replaces(node: NodeView, snapshot: Snapshot, rules: BestFit) -> bool:
+    """Whether another would be spawned as soon as it has gone, because one is stuck."""
+    rest = evolve(snapshot, nodes=tuple([other for other in snapshot.nodes if other is not node]))
+    return any(rules.replace(other, rest) for other in rest.nodes if other.stuck)
 
 
 def _find_hosts(

@@ -155,14 +155,14 @@ class BestFit:
         actions: list[Action] = []
         for node in snapshot.nodes:
             if node.stuck:
-                actions += self._replace(node, snapshot)
+                actions += self.replace(node, snapshot)
             elif node.settled >= self.period and not node.retiring:
                 actions += relieve(node, snapshot, self)
         if not actions and not any(node.retiring for node in snapshot.nodes):
             actions += merge(snapshot, self)
         return actions
 
-    def _replace(self, node: NodeView, snapshot: Snapshot) -> list[Action]:
+    def replace(self, node: NodeView, snapshot: Snapshot) -> list[Action]:
         """A stuck node takes nobody: have another ready for those who would have come."""
         if not node.groups:
             return []

@@ -1,0 +1,131 @@
+"""How nodes become fewer: after a long calm, with a margin, and never at the cost of a promise."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreman import BestFit, Demand, NodeView, Retire
+from foreman.decisions import Action
+from tests.foreman.views import demand, demands, find_victims, node, snapshot
+
+LIGHT = demand(latency=0.1, hold=0.001, load=0.01)
+
+
+def review(*nodes: NodeView, relapses: int = 0, lock_delay: float = 0.0) -> list[Action]:
+    return list(BestFit().review(snapshot(*nodes, relapses=relapses, lock_delay=lock_delay)))
+
+
+def retired(actions: list[Action]) -> str | None:
+    """Which node is to go, if any; nothing else may have been decided."""
+    assert all(isinstance(action, Retire) for action in actions), actions
+    assert len(actions) <= 1
+    return actions[0].node if actions and isinstance(actions[0], Retire) else None
+
+
+def test_the_emptiest_of_the_calm_nodes_goes() -> None:
+    actions = review(node("a", [LIGHT] * 3), node("b", [LIGHT]), node("c", [LIGHT] * 2))
+    assert retired(actions) == "b"
+    (action,) = actions
+    assert action.reason == (
+        "after 10 s of calm, what 1 workers there need can be kept on a as well"
+    )
+
+
+def test_a_node_without_workers_goes_first() -> None:
+    actions = review(node("a", [LIGHT]), node("b"))
+    assert retired(actions) == "b"
+    assert actions[0].reason == "nobody was there for 10 s"
+
+
+def test_the_last_node_stays() -> None:
+    assert review(node("a")) == []
+
+
+@pytest.mark.parametrize("flaw", [{"calm": 9.9}, {"settled": 0.4}])
+@pytest.mark.parametrize("which", ["goer", "host"])
+def test_both_must_have_been_calm(flaw: dict[str, float], which: str) -> None:
+    goer, host = node("goer", [LIGHT]), node("host", [LIGHT] * 2)
+    if which == "goer":
+        goer = evolve(goer, **flaw)
+    else:
+        host = evolve(host, **flaw)
+    assert retired(review(goer, host)) is None
+
+
+def test_a_stuck_node_neither_goes_nor_takes_anybody() -> None:
+    assert retired(review(node("a", [LIGHT], stuck=True), node("b", [LIGHT]))) is None
+
+
+def test_one_at_a_time() -> None:
+    retiring = node("r", [LIGHT], retiring=True)
+    assert review(retiring, node("a", [LIGHT]), node("b")) == []
+
+
+def test_not_while_promises_are_broken() -> None:
+    broken = node("x", [demand(latency=0.01, hold=1e-4), demand(hold=0.02, load=0.1)])
+    assert retired(review(node("a"), node("b", [LIGHT]))) == "a"
+    assert not any(isinstance(a, Retire) for a in review(broken, node("a"), node("b", [LIGHT])))
+
+
+def test_a_margin_is_left() -> None:
+    """What could be placed there need not be merged there."""
+    strict = [demand(latency=0.01, hold=1e-4, load=0.001)]
+    assert retired(review(node("a", strict), node("b", [demand(hold=0.004, load=0.01)]))) == "a"
+    assert retired(review(node("a", strict), node("b", [demand(hold=0.006, load=0.01)]))) is None
+    busy = demand(latency=0.5, hold=0.01, load=0.35)  # seventy percent, for an eighty percent rule
+    assert retired(review(node("a", [busy]), node("b", [busy]))) == "a"
+    crowd = [demand(latency=0.3, hold=0.01, load=0.035)] * 10
+    assert retired(review(node("a", crowd), node("b", crowd))) is None
+
+
+def test_a_burst_that_was_seen_is_remembered() -> None:
+    together = [demand(latency=0.01, hold=0.001, load=0.001)] * 3
+    other = [demand(latency=0.01, hold=0.001, load=0.001)] * 4
+    assert retired(review(node("a", together), node("b", other))) == "a"
+    assert retired(review(node("a", together, bursty=True), node("b", other))) is None
+    assert retired(review(node("a", together), node("b", other, bursty=True))) is None
+
+
+def test_those_who_cannot_move_keep_their_node() -> None:
+    stays = evolve(LIGHT, movable=False)
+    assert retired(review(node("a", [stays]), node("b", [stays] * 2))) is None
+    assert retired(review(node("a", [stays]), node("b", [LIGHT] * 2))) == "b"
+
+
+def test_a_group_may_be_divided_among_several() -> None:
+    many = [demand(latency=0.02, hold=0.001, load=0.02)] * 20
+    few = [demand(latency=0.02, hold=0.001, load=0.02)] * 18
+    (action,) = review(node("a", many), node("b", many), node("c", few))
+    assert action == Retire(
+        "c", "after 10 s of calm, what 18 workers there need can be kept on a and b as well"
+    )
+
+
+@pytest.mark.parametrize(("relapses", "patience"), [(0, 10), (1, 20), (3, 80), (6, 600), (16, 600)])
+def test_patience_doubles_with_each_relapse_up_to_a_limit(relapses: int, patience: float) -> None:
+    nodes = [node("a", [LIGHT], calm=patience), node("b", [LIGHT] * 2, calm=patience)]
+    assert retired(review(*nodes, relapses=relapses)) == "a"
+    nodes[1] = evolve(nodes[1], calm=patience - 0.1)
+    assert retired(review(*nodes, relapses=relapses)) is None
+
+
+def test_a_stuck_nodes_replacement_is_not_retired_again() -> None:
+    """It would have to be spawned anew at once."""
+    stuck, other = node("stuck", [LIGHT] * 3, stuck=True), node("replacement")
+    assert review(stuck, other) == []
+    assert retired(review(stuck, other, node("spare"))) is not None
+
+
+some = st.lists(demands, min_size=1, max_size=5)
+
+
+@given(here=some, there=some)
+def test_who_merges_can_be_kept_what_was_promised(here: list[Demand], there: list[Demand]) -> None:
+    a, b = node("a", here), node("b", there)
+    picture = snapshot(a, b)
+    if isinstance(next(iter(BestFit().review(picture)), None), Retire):
+        rules = BestFit().conditions(a, picture)
+        assert not find_victims([*here, *there], evolve(rules, margin=0.5))
