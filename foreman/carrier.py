@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# What a worker's hook may raise: no worker may end what it shares with others.
+RAISED = (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt)
+
 
 class Carrier:
     """Carries out what the Foreman decided. Holds no state: a carry lives in its coroutines.
@@ -81,7 +84,7 @@ class Carrier:
                     raise NotMovable("it cannot leave its node now")
                 async with asyncio.timeout(self._patience):
                     await here.metered(worker, self._let_go(worker))
-            except (Exception, asyncio.CancelledError) as error:
+            except RAISED as error:
                 reason = f"stayed: {str(error) or type(error).__name__}"
                 if not isinstance(error, (NotMovable, asyncio.TimeoutError)):
                     logger.warning("%r could not be detached", worker, exc_info=error)
@@ -106,7 +109,7 @@ class Carrier:
         dispatcher = self._dispatcher
         try:
             await here.metered(worker, worker.attach(here))
-        except (Exception, asyncio.CancelledError) as error:
+        except RAISED as error:
             worker._fail(error)
             if old is not None:
                 here.run(worker, worker.on_stop)

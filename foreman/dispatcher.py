@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import threading
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from foreman.node import Node
     from foreman.seat import Seat
     from foreman.worker import Worker
+
+logger = logging.getLogger(__name__)
 
 # For how long a worker that could not leave its node in time is not asked again, seconds.
 STAYS = 30.0
@@ -245,24 +248,23 @@ class Dispatcher:
         """Have the policy look at the nodes as they are, and carry out what it decides."""
         events: list[Event] = []
         evacuations: list[Evacuation] = []
-        with self.lock:
-            if not self._running:
-                return
-            emptied = self._strike_off_emptied()
-            for action in self._ledger.review(self.clock(), self._lock_delay(None)):
-                if isinstance(action, (Relocate, Retire)):
-                    evacuations.append(self._evacuate(action))
-                elif len(self._ledger.nodes) < self._max_nodes:
-                    events.append(Spawned(self._enlist(), action.reason))
-            if 0 < len(self._ledger.nodes) < self._max_nodes:
-                self._pool.reserve()
-            for node, reason in emptied:
-                self._pool.dismiss(node)
-                events.append(Retired(node, reason))
-        for event in events:
-            self._foreman.tell(event)
-        for evacuation in evacuations:
-            self._go_on(evacuation)
+        try:
+            with self.lock:
+                if not self._running:
+                    return
+                self._dismiss_emptied(events)
+                for action in self._ledger.review(self.clock(), self._lock_delay(None)):
+                    if isinstance(action, (Relocate, Retire)):
+                        evacuations.append(self._evacuate(action))
+                    elif len(self._ledger.nodes) < self._max_nodes:
+                        events.append(Spawned(self._enlist(), action.reason))
+                if 0 < len(self._ledger.nodes) < self._max_nodes:
+                    self._pool.reserve()
+        finally:  # a policy of the user's may raise: what was entered must be carried out
+            for event in events:
+                self._foreman.tell(event)
+            for evacuation in evacuations:
+                self._go_on(evacuation)
 
     # ---------------------------------------------------------------- for carriers and nodes
 
@@ -270,8 +272,7 @@ class Dispatcher:
         """Where the worker is to go now; that node does not end before it got there and left."""
         with self.lock:
             node: Node = seat.node
-            if seat.bound is not None:
-                self._bound[seat.bound] -= 1
+            self._unbind(seat)
             self._bound[node] += 1
             seat.bound = node
             return node
@@ -309,12 +310,10 @@ class Dispatcher:
     def forget(self, worker: Worker, seat: Seat) -> None:
         """The worker is on no node any more and goes to none. Does nothing twice."""
         with self.lock:
+            self._unbind(seat)
             if worker._seat is not seat:
                 return
             self._ledger.unseat(seat)
-            if seat.bound is not None:
-                self._bound[seat.bound] -= 1
-                seat.bound = None
             worker._foreman = worker._seat = None
             evacuation = self._drop_out(seat)
         for _, arrived in seat.arrivals:
@@ -341,6 +340,7 @@ class Dispatcher:
 
     def _learn(self, node: Node, costs: list[tuple[Worker, float]]) -> None:
         """What workers were measured to cost. On their node's thread."""
+        movable = {worker for worker, _ in costs if _is_movable(worker)}
         with self.lock:
             now = self.clock()
             self._ledger.learn(
@@ -352,7 +352,7 @@ class Dispatcher:
                         mean=worker.holds.mean,
                         load=load,
                         computing=worker.holds.computing,
-                        movable=worker.movable and now >= seat.stays_until,
+                        movable=worker in movable and now >= seat.stays_until,
                     ),
                 )
                 for worker, load in costs
@@ -367,7 +367,6 @@ class Dispatcher:
                 for seat in node.roster.members()
                 if seat.worker._home is None or seat.worker._home is node
             ]
-            del self._bound[node]
         for seat in left:
             seat.worker._home = None
             self.forget(seat.worker, seat)
@@ -387,6 +386,21 @@ class Dispatcher:
             interval = min(interval, interval_for(demand.required_latency))
         return interval
 
+    def _unbind(self, seat: Seat) -> None:
+        """The node it was bound to may end, as far as this one is concerned."""
+        if seat.bound is not None:
+            self._bound[seat.bound] -= 1
+            if not self._bound[seat.bound]:
+                del self._bound[seat.bound]
+            seat.bound = None
+
+    def _node(self, name: str) -> Node:
+        """The node a policy has named."""
+        for node in self._ledger.nodes:
+            if node.name == name:
+                return node
+        raise LookupError(f"the policy named {name!r}, and there is no such node")
+
     def _find_node(
         self, demand: Demand, events: list[Event], home: Node | None = None
     ) -> tuple[Node | None, str]:
@@ -395,7 +409,7 @@ class Dispatcher:
         if isinstance(decision, Refuse):
             return None, decision.reason
         if isinstance(decision, Place):
-            return self._ledger.find(decision.node), decision.reason
+            return self._node(decision.node), decision.reason
         node = self._enlist()
         events.append(Spawned(node, decision.reason))
         return node, f"a node of its own: {decision.reason}"
@@ -412,9 +426,8 @@ class Dispatcher:
         seat.in_transit = seat.in_transit or begin
         return begin
 
-    def _strike_off_emptied(self) -> list[tuple[Node, str]]:
-        """The nodes that everybody has left who was to leave."""
-        emptied = []
+    def _dismiss_emptied(self, events: list[Event]) -> None:
+        """End the nodes that everybody has left who was to leave."""
         for node, evacuation in list(self._evacuations.items()):
             if not evacuation.is_over:
                 continue
@@ -423,23 +436,30 @@ class Dispatcher:
             elif not self._bound[node]:
                 del self._evacuations[node]
                 self._ledger.strike_off(node)
-                emptied.append((node, evacuation.reason))
-        return emptied
+                self._pool.dismiss(node)
+                events.append(Retired(node, evacuation.reason))
 
     def _call_off(self, evacuation: Evacuation) -> None:
         """Nobody else needs to leave the node, which goes on."""
         evacuation.call_off()
-        self._evacuations.pop(evacuation.node, None)
+        if self._evacuations.get(evacuation.node) is evacuation:
+            del self._evacuations[evacuation.node]
         self._ledger.end_action(evacuation.node, self.clock())
         self._ledger.unsettle(evacuation.node, self.clock())
 
     def _evacuate(self, action: Relocate | Retire) -> Evacuation:
-        node = self._ledger.find(action.node)
+        node = self._node(action.node)
         retires = isinstance(action, Retire)
         if isinstance(action, Relocate):
             seats = self._ledger.accuse(action, self.clock())
         else:
             seats = self._ledger.pardon(node)
+        evacuation = self._evacuations.get(node)
+        if evacuation is not None and evacuation.retires is retires:
+            evacuation.extend(seats)
+            return evacuation
+        if evacuation is not None:
+            self._call_off(evacuation)
         self._ledger.begin_action(node, retiring=retires)
         evacuation = Evacuation(node, seats, action.reason, retires=retires)
         self._evacuations[node] = evacuation
@@ -458,17 +478,24 @@ class Dispatcher:
             return
         events: list[Event] = []
         begun: list[Seat] = []
+        failure: Exception | None = None
         with self.lock:
             if not self._running:
                 return
-            while (seat := evacuation.next()) is not None:
-                if self._send_away(seat, evacuation, events):
-                    begun.append(seat)
+            try:
+                while (seat := evacuation.next()) is not None:
+                    if self._send_away(seat, evacuation, events):
+                        begun.append(seat)
+            except Exception as error:
+                failure = error
+                self._call_off(evacuation)
             node = evacuation.node
             ended = evacuation.is_over and not evacuation.retires
             if ended and self._evacuations.get(node) is evacuation:
                 del self._evacuations[node]
                 self._ledger.end_action(node, self.clock())
+        if failure is not None:  # such as a policy of the user's, or want of descriptors
+            logger.error("no place for those who leave %s", node.name, exc_info=failure)
         for event in events:
             self._foreman.tell(event)
         for seat in begun:
@@ -479,7 +506,7 @@ class Dispatcher:
         demand, node = seat.demand, evacuation.node
         decision = self._ledger.place(demand, self._lock_delay(demand), avoid=node)
         if isinstance(decision, Place):
-            target = self._ledger.find(decision.node)
+            target = self._node(decision.node)
         elif isinstance(decision, Refuse) or evacuation.retires:
             if evacuation.retires:  # it was not to cost others a node
                 self._call_off(evacuation)
@@ -499,6 +526,13 @@ def _promise() -> Future[Any]:
     future: Future[Any] = Future()
     future.set_running_or_notify_cancel()
     return future
+
+
+def _is_movable(worker: Worker) -> bool:
+    try:
+        return worker.movable
+    except Exception:  # the user's; it is told when it is to move, and not again and again
+        return False
 
 
 def _kind(worker: Worker) -> str:

@@ -54,6 +54,10 @@ class Evacuation:
                 return seat
         return None
 
+    def extend(self, seats: Iterable[Seat]) -> None:
+        """These have to leave as well."""
+        self._waiting.extend(seats)
+
     def call_off(self) -> None:
         """Nobody else needs to leave."""
         self._waiting.clear()

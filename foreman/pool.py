@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class NodePool:
     """Makes nodes and ends them, with one in reserve so that a burst waits for no thread.
 
-    Guarded by the Foreman's lock, except `end` and `close`.
+    Guarded by the Foreman's lock, which `end` and `close` must be called without.
 
     Args:
         loop_factory: Makes each node's event loop.
@@ -71,8 +71,9 @@ class NodePool:
 
     def close(self, timeout: float) -> None:
         """End the one in reserve, and wait for those that were dismissed."""
-        spare, self._spare = self._spare, None
-        dismissed, self._dismissed = self._dismissed, []
+        with self._guard:
+            spare, self._spare = self._spare, None
+            dismissed, self._dismissed = self._dismissed, []
         for node in (*dismissed, *(() if spare is None else (spare,))):
             self.end(node, timeout)
 

@@ -24,6 +24,8 @@ LOOPS: dict[str, LoopFactory] = {
     "uvloop": uvloop.new_event_loop,
 }
 PATIENCE = 30.0  # seconds; against hanging only
+STRICT = 0.05  # seconds
+LONG = 0.08  # a hold that breaks a strict promise, seconds
 
 E = TypeVar("E")
 
@@ -167,6 +169,48 @@ class Reluctant(Probe):
         if self.attach_error is not None:
             raise self.attach_error
         await super().attach(node)
+
+
+class Handler(Probe):
+    """Does nothing, then sleeps or computes, each time it is asked to work."""
+
+    required_latency = STRICT
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.work: Callable[[], object] = int
+        self.worked = threading.Semaphore(0)
+
+    def handle(self) -> None:
+        self._enter()
+        self.work()
+        self._inside = False
+        self.worked.release()
+
+    def sleep(self) -> None:
+        time.sleep(LONG)
+
+    def burn(self) -> None:
+        ends = time.thread_time() + LONG
+        while time.thread_time() < ends:
+            pass
+
+
+def handle(handlers: Sequence[Handler], times: int = 1) -> None:
+    """Have each of them work so many times, all at the same time."""
+    for _ in range(times):
+        for handler in handlers:
+            handler.call_soon(handler.handle)
+        for handler in handlers:
+            assert handler.worked.acquire(timeout=PATIENCE)
+
+
+def handle_until(handlers: Sequence[Handler], holds: Callable[[], object]) -> None:
+    """Have them work again and again."""
+    ends = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < ends, "worked in vain"
+        handle(handlers)
 
 
 class Told:

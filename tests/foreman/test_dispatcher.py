@@ -1,10 +1,8 @@
-"""The Foreman acts by itself on what it measures; what a policy or a worker does wrong is borne."""
+"""The Foreman acts by itself on what it measures: offenders, stuck nodes, nodes too many."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -14,58 +12,16 @@ from foreman.interpreter import has_lock
 from foreman.ledger import BELIEVED_AFTER
 from tests.foreman.conftest import (
     PATIENCE,
+    STRICT,
+    Handler,
     Heard,
     MakeForeman,
-    Probe,
     Reluctant,
     groups_on,
+    handle,
+    handle_until,
     until,
 )
-
-STRICT = 0.05  # seconds
-LONG = 0.08  # a hold that breaks a strict promise, seconds
-
-
-class Handler(Probe):
-    """Does nothing, then sleeps or computes, each time it is asked to work."""
-
-    required_latency = STRICT
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.work: Callable[[], object] = int
-        self.worked = threading.Semaphore(0)
-
-    def handle(self) -> None:
-        self._enter()
-        self.work()
-        self._inside = False
-        self.worked.release()
-
-    def sleep(self) -> None:
-        time.sleep(LONG)
-
-    def burn(self) -> None:
-        ends = time.thread_time() + LONG
-        while time.thread_time() < ends:
-            pass
-
-
-def handle(handlers: Sequence[Handler], times: int = 1) -> None:
-    """Have each of them work so many times, all at the same time."""
-    for _ in range(times):
-        for handler in handlers:
-            handler.call_soon(handler.handle)
-        for handler in handlers:
-            assert handler.worked.acquire(timeout=PATIENCE)
-
-
-def handle_until(handlers: Sequence[Handler], holds: Callable[[], object]) -> None:
-    """Have them work again and again."""
-    ends = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < ends, "worked in vain"
-        handle(handlers)
 
 
 def neighbours(foreman: Foreman, count: int) -> tuple[Node, list[Handler]]:
@@ -175,8 +131,8 @@ def test_a_stuck_node_is_replaced_and_rid_of_its_offender(
 # ---------------------------------------------------------------- merging
 
 
-def quick(**rules: float) -> BestFit:
-    return BestFit(patience=0.2, period=0.1, **rules)
+def quick() -> BestFit:
+    return BestFit(patience=0.2, period=0.1)
 
 
 def test_nodes_merge_after_a_calm_and_nothing_is_lost(

@@ -1,0 +1,206 @@
+"""What a policy or a worker does wrong is borne: it is logged, and nobody is lost for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from foreman import BestFit, Demand, Foreman
+from foreman.decisions import Action, Placement, Relocate, Retire, Spawn
+from foreman.demand import Snapshot
+from foreman.events import Retired, Spawned, Stayed
+from foreman.ledger import BELIEVED_AFTER
+from tests.foreman.conftest import (
+    PATIENCE,
+    Handler,
+    Heard,
+    MakeForeman,
+    Probe,
+    Told,
+    groups_on,
+    handle_until,
+    until,
+)
+
+# ---------------------------------------------------------------- policies that raise
+
+
+class Faulty(Told):
+    """Raises while it is told to."""
+
+    def __init__(self, rules: BestFit | None = None) -> None:
+        super().__init__(rules)
+        self.places_before_it_raises: int | None = None
+
+    def place(
+        self, demand: Demand, snapshot: Snapshot, home: str | None = None, avoid: str | None = None
+    ) -> Placement:
+        if self.places_before_it_raises is not None:
+            self.places_before_it_raises -= 1
+            if self.places_before_it_raises < 0:
+                raise RuntimeError("the policy is at a loss")
+        return super().place(demand, snapshot, home, avoid)
+
+
+@pytest.fixture
+def faulty(make_foreman: MakeForeman, heard: Heard) -> tuple[Faulty, Foreman]:
+    policy = Faulty()
+    return policy, make_foreman(policy=policy, on_event=heard)
+
+
+def fail(snapshot: Snapshot) -> Sequence[Action]:
+    raise RuntimeError("the policy is at a loss")
+
+
+def test_a_policy_that_cannot_place(faulty: tuple[Faulty, Foreman]) -> None:
+    policy, foreman = faulty
+    worker, late = Probe(1.0), Probe(1.0)
+    node = foreman.add(worker)
+    policy.places_before_it_raises = 0
+    with pytest.raises(RuntimeError, match="at a loss"):
+        foreman.add(late)
+    with pytest.raises(RuntimeError, match="at a loss"):
+        worker.required_latency = 0.5
+    assert worker.required_latency == 1.0
+    assert late.node is None
+    assert node.workers == (worker,)
+    policy.places_before_it_raises = None
+    foreman.add(late)
+    worker.required_latency = 0.5
+    for each in (worker, late):
+        foreman.remove(each).result(PATIENCE)
+        assert each.log == ["start", "stop"]
+
+
+@pytest.mark.parametrize("first", [0, 1, 3])
+@pytest.mark.parametrize("retires", [True, False])
+def test_a_policy_that_cannot_place_those_who_leave(
+    faulty: tuple[Faulty, Foreman], caplog: pytest.LogCaptureFixture, first: int, retires: bool
+) -> None:
+    """Those who were placed go, the others stay, and the node is left in peace."""
+    policy, foreman = faulty
+    foreman.spawn()
+    node = foreman.spawn()
+    workers = [Probe() for _ in range(8)]
+    for worker in workers:
+        foreman.add(worker)
+        assert foreman.move(worker, node).result(PATIENCE)
+    policy.places_before_it_raises = first
+
+    def relocate(snapshot: Snapshot) -> Sequence[Action]:
+        view = next(view for view in snapshot.nodes if view.name == node.name)
+        return [Relocate(node.name, group, group.count, "as told") for group in view.groups]
+
+    policy.order(foreman, Retire(node.name, "as told") if retires else relocate)
+    until(lambda: not foreman._dispatcher._evacuations)
+    assert "at a loss" in caplog.text
+    assert f"no place for those who leave {node.name}" in caplog.text
+    policy.places_before_it_raises = None
+    until(lambda: not any(w._seat is None or w._seat.in_transit for w in workers))
+    assert sum(worker.node is not node for worker in workers) == first
+    foreman._dispatcher.review()
+    assert node in foreman.nodes
+    assert not foreman._dispatcher._ledger.is_retiring(node)
+    for worker in workers:
+        foreman.remove(worker).result(PATIENCE)
+        assert worker.log == ["start", "stop"]
+        assert worker.wrong == []
+
+
+def test_a_policy_that_cannot_review_keeps_no_emptied_node(
+    faulty: tuple[Faulty, Foreman], heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy, foreman = faulty
+    foreman.spawn()
+    node, worker = foreman.spawn(), Probe()
+    foreman.add(worker)
+    assert foreman.move(worker, node).result(PATIENCE)
+    policy.orders.extend([lambda snapshot: [Retire(node.name, "as told")], *([fail] * 30)])
+    until(lambda: node not in foreman.nodes)
+    (retired,) = heard.wait_for(Retired)
+    assert retired.node is node
+    until(lambda: not node._thread.is_alive())
+    until(lambda: "the review failed" in caplog.text)
+    assert "at a loss" in caplog.text
+    foreman.remove(worker).result(PATIENCE)
+
+
+@pytest.mark.parametrize("wrong", [Spawn("as told"), Retire("nowhere", "as told")])
+def test_what_a_policy_decided_before_it_erred_is_done(
+    faulty: tuple[Faulty, Foreman], heard: Heard, caplog: pytest.LogCaptureFixture, wrong: Action
+) -> None:
+    """One wrong action does no harm to the others."""
+    policy, foreman = faulty
+    foreman.spawn()
+    node, worker = foreman.spawn(), Probe()
+    foreman.add(worker)
+    assert foreman.move(worker, node).result(PATIENCE)
+    policy.orders.append(lambda snapshot: [Retire(node.name, "as told"), wrong])
+    (retired,) = heard.wait_for(Retired)
+    assert retired.node is node
+    assert worker.node is not node
+    if isinstance(wrong, Spawn):
+        assert [event.reason for event in heard.all(Spawned)][-1] == "as told"
+    else:
+        assert "nowhere" in caplog.text
+    foreman.remove(worker).result(PATIENCE)
+
+
+# ---------------------------------------------------------------- workers that raise
+
+
+class Undecided(Probe):
+    """Raises when asked whether it can move."""
+
+    asked = 0
+
+    @property
+    def movable(self) -> bool:
+        self.asked += 1
+        raise RuntimeError("who knows")
+
+
+def test_one_that_raises_when_asked_whether_it_can_move(
+    foreman: Foreman, heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stays, and what the others cost is learnt all the same."""
+    undecided, handler = Undecided(), Handler()
+    node = foreman.add(undecided)
+    foreman.add(handler)
+    assert foreman.move(handler, node).result(PATIENCE)
+    handle_until(
+        [handler],
+        lambda: handler.holds.total_runs >= BELIEVED_AFTER and undecided.asked,
+    )
+    handle_until(
+        [handler],
+        lambda: any(g.measured and g.movable for g in groups_on(foreman, node)),
+    )
+    assert foreman.move(undecided, foreman.spawn()).result(PATIENCE) is False
+    assert "who knows" in heard.wait_for(Stayed)[0].reason
+    assert "who knows" in caplog.text
+    foreman.remove(undecided).result(PATIENCE)
+    assert undecided.log == ["start", "stop"]
+
+
+class Curious(Probe):
+    """Looks at its Foreman when asked whether it can move."""
+
+    asked = 0
+
+    @property
+    def movable(self) -> bool:
+        assert self._foreman is not None
+        self._foreman.statistics()
+        self.asked += 1
+        return True
+
+
+def test_one_that_asks_the_foreman_when_asked(foreman: Foreman) -> None:
+    """No code of the user's runs under the Foreman's lock."""
+    curious = Curious()
+    foreman.add(curious)
+    until(lambda: curious.asked)
+    assert foreman.move(curious, foreman.spawn()).result(PATIENCE)
+    foreman.remove(curious).result(PATIENCE)
