@@ -21,15 +21,16 @@ class Ending:
 
     Attributes:
         failed: Whether a callback raised or the peer broke a rule: no message is handed out then.
+        over: Whether the transport is gone, or never came: only the last callbacks are left.
     """
 
-    __slots__ = ("_draining", "_over", "_shell", "_timer", "failed")
+    __slots__ = ("_draining", "_shell", "_timer", "failed", "over")
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._timer: asyncio.TimerHandle | None = None
         self._draining = False
-        self._over = False
+        self.over = False
         self.failed = False
 
     # ---------------------------------------------------------------- deadlines
@@ -146,9 +147,9 @@ class Ending:
 
     def lost(self) -> None:
         """The transport is gone, or never came: the last callbacks, then the worker goes too."""
-        if self._over:
+        if self.over:
             return
-        self._over = True
+        self.over = True
         self.relax()
         shell = self._shell
         for event in shell.wire.receive_eof():

@@ -135,19 +135,19 @@ class Doorstep(asyncio.Protocol):
         """Put the shell in its place; what has happened so far it is told in a turn of its own."""
         transport = self._transport
         assert transport is not None
-        if self._lost is None:
-            transport.set_protocol(shell)
-        happened = self._early or self._ended or self._lost is not None
+        lost = self._lost is not None
+        happened = lost or self._ended or bool(self._early)
         if happened:
             shell.pause_reading(Pause.ARRIVING)
-        shell.connection_made(transport)
-        if happened:
             shell.node.loop.call_soon(self._tell, shell)
+        if not lost:  # uvloop's transports refuse everything once they are closed
+            transport.set_protocol(shell)
+            shell.connection_made(transport)
 
     def _tell(self, shell: Shell) -> None:
-        if shell.transport is None:
-            return  # it was lost meanwhile, and the shell knows
-        if self._early:
+        if shell.ending.over or (shell.transport is None and self._lost is None):
+            return  # it ended meanwhile, and the shell knows
+        if self._early and (shell.was_open or self._lost is None):
             shell.data_received(self._early)
         shell.resume_reading(Pause.ARRIVING)
         if self._lost is not None:

@@ -227,19 +227,29 @@ def config() -> ServerConfig:
 
 
 @pytest.fixture
+def move_timeout() -> float:
+    """How long a connection may take to let go of its node, seconds."""
+    return 5.0
+
+
+@pytest.fixture
 def journal() -> Journal:
     return Journal()
 
 
 @pytest.fixture
 def site(
-    loop_factory: LoopFactory, config: ServerConfig, journal: Journal, tls: Tls
+    loop_factory: LoopFactory,
+    config: ServerConfig,
+    move_timeout: float,
+    journal: Journal,
+    tls: Tls,
 ) -> Iterator[Site]:
     uvloop.new_event_loop().close()  # the first one opens descriptors that stay
     gc.collect()
     threads = set(threading.enumerate())
     files = descriptors()
-    foreman = Foreman(loop_factory=loop_factory)
+    foreman = Foreman(loop_factory=loop_factory, move_timeout=move_timeout)
     with foreman, Server(foreman=foreman, config=config) as server:
         yield Site(server, journal, foreman, tls)
     assert not server.statistics().connections

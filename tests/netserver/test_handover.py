@@ -192,9 +192,8 @@ class TestTheMomentIsBad:
     @pytest.mark.parametrize(
         "config", [ServerConfig(send_limit=64 * 1024 * 1024, grace=1.0)], ids=["large"]
     )
-    def test_the_peer_does_not_read(
-        self, site: Any, monkeypatch: pytest.MonkeyPatch, receive: Any, envelope: Any
-    ) -> None:
+    @pytest.mark.parametrize("move_timeout", [0.1])
+    def test_the_peer_does_not_read(self, site: Any, receive: Any, envelope: Any) -> None:
         """It stays, and nothing is lost of what waits."""
         payload = bytes(8 * 1024 * 1024)
 
@@ -203,7 +202,6 @@ class TestTheMomentIsBad:
                 self.send(payload)
                 self.send(b"end")
 
-        monkeypatch.setattr(site.foreman._carrier, "_patience", 0.1)
         sock, connection = site.open(site.listen("tcp://127.0.0.1:0", Full))
         with sock:
             sock.sendall(envelope(b"x"))

@@ -19,7 +19,6 @@ from foreman import (
     NotRunning,
     Placement,
     Refuse,
-    Snapshot,
     Worker,
 )
 from netserver import CertificateError, Connection, ListenError, Server, ServerConfig, events
@@ -47,19 +46,13 @@ def served(address: Any) -> bool:
             return False
 
 
-class NoneTooStrict:
+class NoneTooStrict(BestFit):
     """A policy that refuses whoever declares less than a millisecond."""
 
-    def __init__(self) -> None:
-        self._inner = BestFit()
-
-    def assume(self, kind: str, required_latency: float, shown: Demand | None) -> Demand:
-        return self._inner.assume(kind, required_latency, shown)
-
-    def place(self, demand: Demand, snapshot: Snapshot, home: str | None = None) -> Placement:
+    def place(self, demand: Demand, *arguments: Any, **options: Any) -> Placement:
         if demand.required_latency < 1e-3:
             return Refuse("as the test wants")
-        return self._inner.place(demand, snapshot, home)
+        return super().place(demand, *arguments, **options)
 
 
 class TestRunning:
