@@ -6,14 +6,18 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from foreman import Infeasible
 from netserver.events import Closed, Failed
 from netserver.pauses import Pause
+from netserver.turnaway import NO_PLACE
 from netwire import RemoteError, Response, State, events
 
 if TYPE_CHECKING:
     from netserver.shell import Shell
 
 logger = logging.getLogger(__name__)
+
+TRY_AGAIN_LATER = 1013  # in IANA's registry of WebSocket close codes
 
 
 class Ending:
@@ -100,12 +104,17 @@ class Ending:
             shell.transport.abort()
 
     def fail(self, error: BaseException) -> None:
-        """Something raised, or the peer broke a rule: tell, then close with 1011 if still open."""
+        """Something raised, or the peer broke a rule: tell, then close with 1011 if still open.
+
+        What no node can keep, `Infeasible`, is nobody's fault: the peer may try again, and is told.
+        """
         shell = self._shell
         connection = shell.connection
         if isinstance(error, RemoteError):
             logger.debug("%r: %s", connection, error)
             _forget_frames(error)
+        elif isinstance(error, Infeasible):
+            logger.warning("%r is turned away: %s", connection, error)
         else:
             connection._errors += 1
             logger.error("%r raised", connection, exc_info=error)
@@ -115,8 +124,11 @@ class Ending:
         connection.server.tell(connection, Failed(error))
         shell.serial.forget_messages()
         shell.serial.call(connection.on_error, error)
+        busy = isinstance(error, Infeasible)
         if shell.admission is not None and shell.admission.pending:
-            shell.respond(Response(500, "internal error"))
+            shell.respond(NO_PLACE if busy else Response(500, "internal error"))
+        elif busy:
+            self.close(TRY_AGAIN_LATER, "try again later")
         else:
             self.close(1011, "internal error")
 

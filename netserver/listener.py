@@ -10,10 +10,11 @@ from concurrent.futures import wait
 from typing import TYPE_CHECKING, ClassVar
 
 from foreman import Node
-from netserver.connection import Address
+from netserver.connection import Address, Connection
 from netserver.shell import address_of
 from netserver.sockets import EXHAUSTED
 from netserver.source import Recipe, Source
+from netserver.turnaway import TurnAway
 
 if TYPE_CHECKING:
     from netserver.server import Server
@@ -25,6 +26,10 @@ BATCH = 16
 
 # How long to wait when the system has no descriptor to give, or the server is full, seconds.
 PARKED = 0.1
+
+# How many peers are turned away with an answer at a time; further ones are cut. Enough for a
+# client to be told, and a bound on descriptors when there is no place for thousands.
+MOST_TURNED_AWAY = 64
 
 # How long letting a listener go may take, seconds: its node may be busy.
 CLOSING = 5.0
@@ -44,6 +49,7 @@ class Listener(Source):
         self._sockets = sockets
         self._address = address_of(sockets[0].getsockname())
         self._parked: TimerHandle | None = None
+        self._turned_away: set[TurnAway] = set()  # owned by its node's thread
 
     def __repr__(self) -> str:
         return f"<Listener {self.name} on {self._address}>"
@@ -82,9 +88,11 @@ class Listener(Source):
 
     async def detach(self) -> None:
         self._park(None)
+        self._cut_turned_away()
 
     def on_stop(self) -> None:
         self._park(None)
+        self._cut_turned_away()
         self._release()
 
     def _release(self) -> None:
@@ -117,6 +125,21 @@ class Listener(Source):
             home.loop.add_reader(sock, home.run, self, self._accept_batch, sock)
 
     # ---------------------------------------------------------------- accepting
+
+    def turn_away(self, connection: Connection, sock: socket.socket) -> None:
+        home = self._home
+        if home is None or len(self._turned_away) >= MOST_TURNED_AWAY:
+            sock.close()
+            return
+        shell = connection._shell
+        timeout = self.server.config.close_timeout
+        turned_away = TurnAway(shell.wire, shell.tls, timeout, self._turned_away.discard)
+        self._turned_away.add(turned_away)
+        home.create_task(self, turned_away.run(sock))
+
+    def _cut_turned_away(self) -> None:
+        for turned_away in list(self._turned_away):
+            turned_away.abort()
 
     def _accept_batch(self, listening: socket.socket) -> None:
         for _ in range(BATCH):

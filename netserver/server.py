@@ -412,7 +412,7 @@ class Server:
         return len(self._connections) >= self._capacity
 
     def admit(self, connection: Connection, sock: socket.socket) -> bool:
-        """Give a new connection to the Foreman; False, and the socket closed, when it refuses."""
+        """Give a new connection to the Foreman; False, and the peer told, when it refuses."""
         with self._lock:
             going = self._draining
             if not going:
@@ -429,8 +429,9 @@ class Server:
                 self._empty.notify_all()
             connection.listener.complain(f"{connection!r} refused: {refusal}")
             self.tell(connection, Refused(str(refusal)))
+            # Last, so that whoever sees it closed sees it counted.
+            connection.listener.turn_away(connection, sock)
             connection._shell.dissolve()
-            sock.close()  # last, so that whoever sees it closed sees it counted
             return False
         return True
 

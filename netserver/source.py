@@ -99,6 +99,10 @@ class Source(Worker):
     def lost(self, connection: Connection) -> None:
         """A connection that it made has ended. Any thread."""
 
+    def turn_away(self, connection: Connection, sock: socket.socket) -> None:
+        """No node takes a connection that it made: let the peer know, and close. On its thread."""
+        sock.close()
+
     def complain(self, what: str) -> None:
         """Log a trouble that may last, at most once in `LOG_PERIOD`. On its node's thread."""
         home = self._home
