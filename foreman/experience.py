@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import exp, log
 
 from attrs import evolve
 
 from foreman.demand import Demand
 
-# How much what a class has shown before counts beside what it shows now.
-MEMORY = 0.5
+# What a class has shown before counts as much as what so many of its workers show now, at most.
+HORIZON = 64
 
 # Holds are taken for at least this long, seconds, so that they have a logarithm.
 SHORTEST = 1e-7
@@ -25,30 +25,47 @@ class Experience:
 
     def __init__(self) -> None:
         self._shown: dict[str, Demand] = {}
+        self._weights: dict[str, int] = {}  # how many have shown that, up to HORIZON
 
     def of(self, kind: str) -> Demand | None:
         """What one worker of this class may be expected to cost; None if none has run yet."""
         return self._shown.get(kind)
 
-    def learn(self, kind: str, demands: Sequence[Demand]) -> None:
-        """Take in what workers of one class have just been measured to cost."""
-        count = len(demands)
-        hold = sum(log(max(SHORTEST, demand.hold)) for demand in demands) / count
-        mean = sum(log(max(SHORTEST, demand.mean)) for demand in demands) / count
-        load = sum(demand.load for demand in demands) / count
-        computing = sum(demand.computing for demand in demands) / count
+    def learn(self, kind: str, demands: Sequence[Demand], ran: int, load: float) -> None:
+        """Take in what workers of one class have just been measured to cost.
+
+        Args:
+            demands: Those who can be believed: they have run often, or cost more than was thought.
+            ran: How many have run, these included. The others may yet cost what was thought, so
+                that few who cost more do not stand for their class.
+            load: The mean load of all of the class that there are where these ran. To look at
+                those only who have run lately would be to take the busy ones for the class.
+        """
         before = self._shown.get(kind)
-        if before is not None:
-            hold += MEMORY * (log(before.hold) - hold)
-            mean += MEMORY * (log(before.mean) - mean)
-            load += MEMORY * (before.load - load)
-            computing += MEMORY * (before.computing - computing)
+        if before is None:
+            if 2 * len(demands) < ran:
+                return
+            before, known = demands[0], 0
+        else:
+            known = self._weights[kind]
+        self._weights[kind] = min(HORIZON, known + ran)
+        new = 1 / (known + ran)
+
+        def blend(past: float, present: Iterable[float], weight: float) -> float:
+            return past + weight * sum(value - past for value in present)
+
+        hold = blend(_log(before.hold), (_log(d.hold) for d in demands), new)
+        mean = blend(_log(before.mean), (_log(d.mean) for d in demands), new)
         self._shown[kind] = evolve(
-            demands[0],
+            before,
             hold=exp(hold),
             mean=exp(mean),
-            load=load,
-            computing=computing,
+            load=blend(before.load, (load,), new * ran),
+            computing=blend(before.computing, (d.computing for d in demands), new),
             measured=True,
             movable=True,
         )
+
+
+def _log(seconds: float) -> float:
+    return log(max(SHORTEST, seconds))

@@ -6,7 +6,7 @@ what was decided. It knows no threads, no loops and no clock, so a simulation ca
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -18,8 +18,11 @@ from foreman.experience import Experience
 from foreman.roster import Roster
 from foreman.seat import Seat
 
-# How often a worker must have run before its longest hold so far is taken for its longest.
+# How often a worker must have run, or in how many windows, before its longest hold so far is taken
+# for its longest. The windows are for those that run once in a while: when one has said hello, and
+# has done something on a few occasions since, it has shown what it does.
 BELIEVED_AFTER = 16
+WINDOWS_BELIEVED_AFTER = 4
 
 # Broken promises less than this apart, seconds, are broken in a row, and so many in a row end a
 # node's calm: one alone may be anybody's.
@@ -151,13 +154,15 @@ class Ledger(Generic[N]):
     def rest(self, node: N, now: float) -> None:
         """Nothing has run there for a while: what was done long ago does not count for ever.
 
-        Its workers are reckoned with what their class has shown, unless they have shown less, and
-        nothing is reserved any more for those who have not run although they could.
+        Its workers are reckoned with what would be assumed of them if they were new, unless they
+        have shown less, and nothing is reserved any more for those who have not run although they
+        could.
         """
         for seat in node.roster.members():
             demand = seat.demand
             shown = self._experience.of(demand.kind)
-            hold = demand.hold if shown is None else min(demand.hold, shown.hold)
+            new = self._policy.assume(demand.kind, demand.required_latency, shown)
+            hold = min(demand.hold, new.hold)
             mean = min(demand.mean, hold)
             movable = demand.movable or 0.0 < seat.stays_until < now
             self._enter(seat, evolve(demand, hold=hold, mean=mean, load=0.0, movable=movable))
@@ -215,12 +220,22 @@ class Ledger(Generic[N]):
         The room reserved for a worker is given back at once. That its holds are short is believed
         only when it has run a few times: until then it may not have met its real work yet. That
         they are long is believed at once.
+
+        Args:
+            costs: Of workers of one node, within one window.
         """
-        shown: dict[str, list[Demand]] = {}
+        node: N | None = None
+        ran: Counter[str] = Counter()
+        shown: defaultdict[str, list[Demand]] = defaultdict(list)
         for seat, cost in costs:
-            before = seat.demand
+            node, before = seat.node, seat.demand
+            ran[before.kind] += 1
+            if cost.runs > seat.runs:
+                seat.runs = cost.runs
+                seat.windows += 1
+            known = cost.runs >= BELIEVED_AFTER or seat.windows >= WINDOWS_BELIEVED_AFTER
             computing = before.computing if cost.computing is None else cost.computing
-            if cost.runs >= BELIEVED_AFTER or cost.hold > before.hold:
+            if known or cost.hold > before.hold:
                 demand = evolve(
                     before,
                     hold=cost.hold,
@@ -230,12 +245,15 @@ class Ledger(Generic[N]):
                     measured=True,
                     movable=cost.movable,
                 )
-                shown.setdefault(demand.kind, []).append(demand)
+                shown[demand.kind].append(demand)
             else:
                 demand = evolve(before, load=cost.load, computing=computing, movable=cost.movable)
             self._enter(seat, demand)
-        for kind, demands in shown.items():
-            self._experience.learn(kind, demands)
+        for kind in ran:
+            assert node is not None
+            alike = [group for group in node.roster.groups() if group.kind == kind]
+            load = sum(group.load for group in alike) / sum(group.count for group in alike)
+            self._experience.learn(kind, shown[kind], ran[kind], load)
 
     def _enter(self, seat: Seat, demand: Demand) -> None:
         seat.node.roster.remove(seat, seat.demand)

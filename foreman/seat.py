@@ -29,6 +29,8 @@ class Seat:
         offended: Whether it was moved away for what it did to others.
         pardoned: Whether it was let back among them since.
         stays_until: Until when it is taken for one that cannot be moved, by the Foreman's clock.
+        runs: How often it had run when its costs were last looked at.
+        windows: In how many windows it ran.
         arrivals: Futures of those who wait for a move, each with the node it was asked to go to.
         departures: Futures of those who wait for its removal.
     """
@@ -45,7 +47,9 @@ class Seat:
         "offended",
         "pardoned",
         "reason",
+        "runs",
         "stays_until",
+        "windows",
         "worker",
     )
 
@@ -61,5 +65,7 @@ class Seat:
         self.offended = False
         self.pardoned = False
         self.stays_until = 0.0
+        self.runs = 0
+        self.windows = 0
         self.arrivals: list[tuple[Any, Future[bool]]] = []
         self.departures: list[Future[None]] = []
