@@ -27,7 +27,9 @@ def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit) -> list[Action]:
     """
     # When nodes become scarce, those who break the deal share what there is.
     scarce = snapshot.max_nodes - len(snapshot.nodes) <= 1
-    conditions = evolve(rules.conditions(node, snapshot), excused=scarce)
+    # A node that is filled to the brim, and has a busy moment, is not overloaded yet.
+    overloaded = (1.0 + rules.full) / 2
+    conditions = evolve(rules.conditions(node, snapshot), full=overloaded, excused=scarce)
     known = [group for group in node.groups if group.measured]
     obstacle = find_obstacle(known, conditions)
     if obstacle is None and node.late >= rules.misses:
