@@ -26,8 +26,8 @@ LONGEST_LOOK = 0.1
 # How often the policy is asked although no promise was broken, seconds.
 REVIEW_PERIOD = 0.25
 
-# A node that misses its promise again and again is reported this often, and the stack of what
-# makes it stuck is logged this often, seconds.
+# A node that misses its promise again and again is reported this often, as is a review that fails,
+# and the stack of what makes a node stuck is logged this often, seconds.
 REPORT_PERIOD = 1.0
 STACK_PERIOD = 10.0
 
@@ -66,6 +66,7 @@ class Watcher:
         self._dispatcher = dispatcher
         self._end = threading.Event()
         self._watched: dict[Node, _Watched] = {}
+        self._failure_logged = -math.inf
         self._thread = threading.Thread(target=self._run, name="foreman-watcher", daemon=True)
 
     def start(self) -> None:
@@ -96,7 +97,9 @@ class Watcher:
                 try:
                     self._dispatcher.review()
                 except Exception:  # such as a policy of the user's
-                    logger.exception("the review failed")
+                    if now - self._failure_logged >= REPORT_PERIOD:
+                        self._failure_logged = now
+                        logger.exception("the review failed")
             for node in self._watched.keys() - set(nodes):
                 del self._watched[node]
 

@@ -13,6 +13,7 @@ from foreman.events import Retired, Spawned, Stayed
 from foreman.ledger import BELIEVED_AFTER
 from tests.foreman.conftest import (
     PATIENCE,
+    Block,
     Handler,
     Heard,
     MakeForeman,
@@ -124,6 +125,21 @@ def test_a_policy_that_cannot_review_keeps_no_emptied_node(
     until(lambda: "the review failed" in caplog.text)
     assert "at a loss" in caplog.text
     foreman.remove(worker).result(PATIENCE)
+
+
+def test_a_policy_that_never_can_review_is_logged_now_and_then(
+    faulty: tuple[Faulty, Foreman], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also while a node is late, and every look is followed by a review."""
+    policy, foreman = faulty
+    policy.orders.extend([fail] * 1000)
+    blocker = Block(0.02)
+    foreman.add(blocker)
+    blocker.hold()
+    until(lambda: len(policy.orders) < 950)
+    blocker.released.set()
+    assert 1 <= caplog.text.count("the review failed") < 25
+    foreman.remove(blocker).result(PATIENCE)
 
 
 @pytest.mark.parametrize("wrong", [Spawn("as told"), Retire("nowhere", "as told")])
