@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from foreman.carrier import Carrier
+from foreman.collector import collector
 from foreman.decisions import Place, Policy, Refuse, Relocate, Retire
 from foreman.errors import Infeasible, NotRunning
 from foreman.evacuation import Evacuation
@@ -41,8 +42,8 @@ STAYS = 30.0
 class Dispatcher:
     """The Foreman's hands. Every method may be called from any thread.
 
-    One lock guards the ledger, every seat and every roster. No code of the user runs under it, and
-    nothing under it waits; so a decision is made and entered under it, and what follows from it,
+    One lock guards the ledger, every seat and every roster. Nothing under it waits, and
+    no code of the user runs under it except the policy, which is pure, and the loop factory; so a decision is made and entered under it, and what follows from it,
     such as events and carries, is done after it was released.
 
     Args:
@@ -53,6 +54,7 @@ class Dispatcher:
         loop_factory: Makes each node's event loop.
         move_timeout: How long a worker may take to let go of its node, seconds.
         tunes_interpreter: Whether the switch interval follows the strictest latency.
+        tunes_collector: Whether the garbage collector's pauses do.
     """
 
     def __init__(
@@ -64,13 +66,15 @@ class Dispatcher:
         loop_factory: Callable[[], asyncio.AbstractEventLoop],
         move_timeout: float,
         tunes_interpreter: bool,
+        tunes_collector: bool,
     ) -> None:
         self._foreman = foreman
         self._policy = policy
         self._max_nodes = max_nodes
         self.clock = clock
         self._has_lock = has_lock()
-        self._tunes = tunes_interpreter and self._has_lock
+        self._tunes_interval = tunes_interpreter and self._has_lock
+        self._tunes_collector = tunes_collector
         self._carrier = Carrier(self, move_timeout)
         self.lock = threading.Lock()
         self._pool = NodePool(loop_factory, clock, self.lock, self._learn, self._bury)
@@ -111,8 +115,7 @@ class Dispatcher:
             if self._pool.end(node, max(0.1, ends - self.clock())):
                 self._foreman.tell(Retired(node, "the Foreman stops"))
         self._pool.close(max(0.1, ends - self.clock()))
-        if self._tunes:
-            switch_interval.wish(self, None)
+        self._wish(None)
 
     # ---------------------------------------------------------------- workers
 
@@ -262,7 +265,7 @@ class Dispatcher:
                     self._pool.reserve()
         finally:  # a policy of the user's may raise: what was entered must be carried out
             for event in events:
-                self._foreman.tell(event)
+                self.tell(event)
             for evacuation in evacuations:
                 self._go_on(evacuation)
 
@@ -324,19 +327,31 @@ class Dispatcher:
         self._go_on(evacuation)
 
     def tell(self, event: Event) -> None:
-        """Pass an event on."""
-        self._foreman.tell(event)
+        """Pass an event on, from a thread of the Foreman's: no listener may end that."""
+        try:
+            self._foreman.tell(event)
+        except BaseException:  # such as SystemExit; an Exception is dealt with already
+            logger.exception("on_event raised for %r", event)
 
     def follow_strictest(self) -> None:
         """Tune the interpreter to the strictest latency declared anywhere."""
-        if not self._tunes:
-            return
         with self.lock:  # so that the last to look is the last to wish
             strictest = min(
                 (n.roster.latencies[0] for n in self._ledger.nodes if n.roster.latencies),
                 default=None,
             )
+            self._wish(strictest)
+
+    def collect(self) -> None:
+        """Have what has outlived the young collections examined, if it is time to."""
+        if self._tunes_collector:
+            collector.look()
+
+    def _wish(self, strictest: float | None) -> None:
+        if self._tunes_interval:
             switch_interval.wish(self, strictest)
+        if self._tunes_collector:
+            collector.wish(self, strictest)
 
     def _learn(self, node: Node, costs: list[tuple[Worker, float]]) -> None:
         """What workers were measured to cost. On their node's thread."""
@@ -382,7 +397,7 @@ class Dispatcher:
         if not self._has_lock:
             return 0.0
         interval = sys.getswitchinterval()
-        if self._tunes and demand is not None:
+        if self._tunes_interval and demand is not None:
             interval = min(interval, interval_for(demand.required_latency))
         return interval
 
@@ -497,7 +512,7 @@ class Dispatcher:
         if failure is not None:  # such as a policy of the user's, or want of descriptors
             logger.error("no place for those who leave %s", node.name, exc_info=failure)
         for event in events:
-            self._foreman.tell(event)
+            self.tell(event)
         for seat in begun:
             self._carrier.fetch(seat.worker, seat, seat.worker._home)
 

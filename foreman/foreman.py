@@ -41,6 +41,9 @@ class Foreman:
         move_timeout: How long a worker may take to let go of its node, seconds; then it stays.
         tune_interpreter: Whether the interpreter's switch interval follows the strictest declared
             latency. It is process-wide, and restored by `stop`.
+        tune_collector: Whether the garbage collector's pauses are kept below a tenth of the
+            strictest declared latency, at a cost in memory that `foreman.collector.Collector`
+            tells. It is process-wide, and restored by `stop`.
         on_event: Called with every `foreman.events.Event`, on whichever thread it happened;
             it must be quick. None to override the method, or not to listen.
     """
@@ -54,6 +57,7 @@ class Foreman:
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
         move_timeout: float = 5.0,
         tune_interpreter: bool = True,
+        tune_collector: bool = True,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         if isinstance(max_nodes, bool) or not isinstance(max_nodes, int) or max_nodes < 1:
@@ -71,6 +75,7 @@ class Foreman:
             loop_factory or new_loop,
             move_timeout,
             tune_interpreter,
+            tune_collector,
         )
         # Guarded by the dispatcher's lock.
         self._watcher: Watcher | None = None
@@ -127,8 +132,8 @@ class Foreman:
         if left is None or watcher is None:
             return
         workers, nodes = left
-        watcher.stop()
-        wait([self.remove(worker) for worker in workers], timeout)
+        watcher.stop(timeout)
+        wait([self.remove(worker) for worker in workers], max(0.0, ends - self._clock()))
         self._dispatcher.close(nodes, ends)
 
     def add(self, worker: Worker) -> Node:

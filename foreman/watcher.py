@@ -72,10 +72,10 @@ class Watcher:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, timeout: float = ENDING) -> None:
         self._end.set()
         if threading.current_thread() is not self._thread:
-            self._thread.join(ENDING)
+            self._thread.join(min(timeout, ENDING))
 
     def _run(self) -> None:
         look = LONGEST_LOOK
@@ -91,6 +91,7 @@ class Watcher:
                     late = late or missed
                 except Exception:  # such as a worker's __repr__: the watch must go on
                     logger.exception("watching %s failed", node.name)
+            self._dispatcher.collect()
             now = self._dispatcher.clock()
             if late or now - reviewed >= REVIEW_PERIOD:
                 reviewed = now
