@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from foreman import Node
 from netserver.connection import Connection
-from netserver.source import Recipe, Source
+from netserver.recipe import Recipe
+from netserver.source import Source
 from netwire import Backoff, Retry
 
 if TYPE_CHECKING:

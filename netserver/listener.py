@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from foreman import Node
 from netserver.connection import Address, Connection
+from netserver.recipe import Recipe
 from netserver.shell import address_of
 from netserver.sockets import EXHAUSTED
-from netserver.source import Recipe, Source
+from netserver.source import Source
 from netserver.turnaway import TurnAway
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Listener(Source):
 
     def _accept_batch(self, listening: socket.socket) -> None:
         for _ in range(BATCH):
-            if self.server.is_full():
+            if self.server.census.is_full:
                 self.complain("the server is full; clients wait in the backlog")
                 self._park(PARKED)
                 return

@@ -5,17 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import socket
-import ssl
-from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-from attrs import frozen
 
 from foreman import Node, Worker
 from netserver.connection import Connection
 from netserver.events import Failed, Moved
+from netserver.recipe import Recipe
 from netserver.shell import Shell, address_of
-from netwire import Endpoint, TlsEngine, Wire
 
 if TYPE_CHECKING:
     from netserver.server import Server
@@ -24,31 +20,6 @@ logger = logging.getLogger(__name__)
 
 # A trouble that lasts is logged this often, seconds.
 LOG_PERIOD = 1.0
-
-
-@frozen(kw_only=True)
-class Recipe:
-    """What is made of a connected socket.
-
-    Attributes:
-        endpoint: What the URL says.
-        connection_class: The user's class.
-        required_latency: What its connections declare, seconds; None for their class's default.
-        make_wire: Makes each connection's protocol.
-        tls: The certificates; None for plain bytes.
-    """
-
-    endpoint: Endpoint
-    connection_class: type[Connection]
-    required_latency: float | None
-    make_wire: Callable[[], Wire]
-    tls: ssl.SSLContext | None
-
-    def make_tls(self, server_side: bool) -> TlsEngine | None:
-        if self.tls is None:
-            return None
-        name = None if server_side else self.endpoint.host
-        return TlsEngine(self.tls, server_side=server_side, server_hostname=name)
 
 
 class Source(Worker):

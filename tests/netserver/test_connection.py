@@ -81,7 +81,7 @@ class TestPulling:
 
         with site.dial(site.listen("tcp://127.0.0.1:0", Confused), envelope(b"x")) as sock:
             assert receive_all(sock) == b""
-        assert "override handle()" in str(site.journal.named("error")[0][2])
+        assert "override handle()" in str(site.journal.until("error")[0][2])
 
 
 def test_async_messages_one_at_a_time_in_order(site: Any, envelope: Any, receive: Any) -> None:

@@ -428,7 +428,7 @@ class TestTheServerEnds:
     def test_one_that_does_not_begin_before_the_end(self, site: Any) -> None:
         """The peer came while the server was going."""
         listener = site.listen("tcp://127.0.0.1:0", Echo)
-        site.server._draining = True
+        site.server.census.close()
         with site.dial(listener) as sock:
             assert sock.recv(1) == b""
         assert site.server.statistics().events["refused"] == 1
