@@ -68,7 +68,6 @@ class Collector:
         self._found: tuple[int, int, int] | None = None  # thresholds; None while left alone
         self._budget = math.inf  # longest pause, seconds
         self._frozen = False
-        self._examining = False
         self._examined = -math.inf  # when, and
         self._took = 0.0  # how long it took, seconds; 0 when there is less to be examined now
         self._young = 0  # how many objects may survive each young collection
@@ -102,7 +101,7 @@ class Collector:
         To be called more often than every strictest latency while anything is going on.
         """
         with self._lock:
-            if self._found is None or self._examining or not gc.isenabled():
+            if self._found is None or not gc.isenabled():
                 return
             grown = gc.get_count()[2]
             if not grown or (
@@ -110,23 +109,22 @@ class Collector:
                 and (perf_counter() - self._examined) * SHARE_OF_TIME < self._took
             ):
                 return
-            self._examining = True
             if self._frozen and self._may_thaw():
                 gc.unfreeze()
                 self._frozen = False
-        # Without the lock: finalizers run, and they may wait for others that want to come in.
+        # Without the lock: finalizers run, and they may wait for others that want to come in. What
+        # is counted above begins anew, so none of them comes as far as here meanwhile.
         began = perf_counter()
         try:
             gc.collect()
         finally:
             with self._lock:
-                self._examining = False
                 self._examined = perf_counter()
                 self._took = self._examined - began
                 if not self._frozen:
                     self._blocks = sys.getallocatedblocks()
                     self._pace = self._took / self._blocks
-                if self._found is not None and self._took > self._budget / 2:
+                if self._took > self._budget / 2:
                     self._freeze()
 
     def _may_thaw(self) -> bool:

@@ -11,12 +11,12 @@ from collections import deque
 from attrs import frozen
 
 # A hold that lasts longer than this is examined when it ends: what of it was computing, and what
-# was lost to others. It costs a few µs, so it stays far below 1 % of the hold.
+# was lost to others. That takes 4 µs, system calls mostly.
 LONG_HOLD = 1e-3
 
-# Where the mean hold is longer than this, readings are taken at the beginning of each hold, too;
-# the two together stay at about 1 % of the hold.
-WORTH_SAMPLING = 250e-6
+# Where the mean hold is longer than this, a reading is taken at the beginning of each hold, too,
+# which takes 2.6 µs: the two together stay at about 1 % of the time held.
+WORTH_SAMPLING = 500e-6
 
 # A peak is forgotten by this factor in every full period, so that one slow run does not count for
 # ever.

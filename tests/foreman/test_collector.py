@@ -321,6 +321,36 @@ def test_a_finalizer_may_call_in() -> None:
 
 
 @needs_tunable
+def test_a_finalizer_may_call_in_from_within_a_call() -> None:
+    called = run(
+        """
+        class Last(Ring):
+            def __del__(self):
+                global called
+                called += 1
+                collector.wish(self, LOOSE)
+                collector.wish(self, None)
+                collector.look()
+
+        called = 0
+        for number in range(20):
+            gc.disable()
+            last = Last()
+            gc.set_threshold(2, 1, 10)
+            for _ in range(1 + number % 5):
+                gc.collect(0)
+            del last
+            gc.enable()
+            # It is collected as soon as a few things were allocated, and that is in there.
+            collector.wish(OWNER, STRICT)
+            collector.wish(OWNER, None)
+        print(json.dumps(called))
+        """
+    )
+    assert called > 10
+
+
+@needs_tunable
 def test_threads_may_call_in_at_once() -> None:
     found, after, frozen = run(
         """
