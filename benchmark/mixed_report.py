@@ -23,10 +23,14 @@ def title(mixed: Mixed) -> str:
         f"{mixed.transport}, {mixed.seconds:g} s each; latencies in ms, from when a message was due"
         " to when its echo was back",
         f"{mixed.strict} strict connections, each sending {mixed.strict_rate:g} messages a second",
-        f"{mixed.slow} slow connections, whose handler {_DOES[mixed.work]} {mixed.hold * 1000:g} ms"
-        f" for each message: together {rate:.3g} a second, {mixed.slow_load:g} of its time",
     ]
-    if mixed.alike:
+    if mixed.slow:
+        does = f"{_DOES[mixed.work]} {mixed.hold * 1000:g} ms"
+        lines.append(
+            f"{mixed.slow} slow connections, whose handler {does} for each message: together"
+            f" {rate:.3g} a second, {mixed.slow_load:g} of its time"
+        )
+    if mixed.slow and mixed.alike:
         lines.append("the slow ones declare what the strict ones do; only what they do tells them")
     if mixed.lower_after is not None:
         lines.append(

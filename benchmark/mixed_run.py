@@ -9,7 +9,7 @@ its own; how late it sent nevertheless is told beside the latencies.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -73,22 +73,15 @@ class Outcome:
         ]
 
 
-async def run_undisturbed(
-    mixed: Mixed,
-    kind: ServerKind,
-    arguments: tuple[str, ...],
-    workspace: Workspace,
-    progress: Callable[[float, int], None],
-    tries: int,
-) -> Outcome:
-    """`run_server` until nothing else disturbs it, so many times at most.
+async def undisturbed(turn: Callable[[], Awaitable[Outcome]], tries: int) -> Outcome:
+    """Give a server its turn until nothing else disturbs it, so many times at most.
 
     Returns:
         The outcome that was disturbed least, however good or bad it is.
     """
     outcomes = []
     for _ in range(tries):
-        outcomes.append(await run_server(mixed, kind, arguments, workspace, progress))
+        outcomes.append(await turn())
         if outcomes[-1].disturbance <= QUIET:
             break
     return min(outcomes, key=lambda outcome: outcome.disturbance)

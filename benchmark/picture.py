@@ -85,6 +85,7 @@ def _draw_panel(panel: Axes, mixed: Mixed, outcome: Outcome) -> None:
             if 0 <= at <= mixed.length:
                 panel.axvline(at, color=colour, linestyle=style, linewidth=1, label=kind)
     panel.set_yscale("log")
+    panel.yaxis.set_major_formatter("{x:g}")
     panel.set_ylabel("ms")
     panel.set_title(outcome.server, loc="left", fontsize="medium")
     panel.grid(visible=True, axis="y", alpha=0.3)

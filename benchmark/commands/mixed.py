@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from attrs import asdict
@@ -13,7 +14,7 @@ from benchmark import picture, record
 from benchmark.errors import BenchmarkError
 from benchmark.mixed import Mixed
 from benchmark.mixed_report import described, remarks, table, title
-from benchmark.mixed_run import run_undisturbed
+from benchmark.mixed_run import run_server, undisturbed
 from benchmark.options import Commands, add_common, add_load, add_number
 from benchmark.progress import Progress
 from benchmark.servers import OURS, SERVERS, ServerKind, choose_server
@@ -97,9 +98,8 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
         for kind in servers:
             progress.begin(kind.name)
             further = program_options(kind, options)
-            outcome = await run_undisturbed(
-                mixed, kind, further, workspace, progress.update, options.tries
-            )
+            turn = partial(run_server, mixed, kind, further, workspace, progress.update)
+            outcome = await undisturbed(turn, options.tries)
             outcomes.append(outcome)
             missed = sum(figures.missed for _, figures in outcome.figures())
             progress.end(mixed.listening, f"{missed:,} messages later than declared")

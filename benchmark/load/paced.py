@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,6 @@ def run(
     streams, firsts = _streams(timetable)
     sockets = connect_all([line.url for line in timetable.lines], timetable.certificate)
     connected()
-    precedence = _take_precedence()
-    gc.disable()  # nothing here is garbage in cycles, and a collection would make it late
     start = time.monotonic_ns() + LEAD
     pacer: Pacer
     if timetable.library is None or timetable.certificate is not None:
@@ -65,7 +64,7 @@ def run(
     Path(timetable.answers).write_bytes(pacer.taken.tobytes() + pacer.heard.tobytes())
     return Attendance(
         client=pacer.name,
-        precedence=precedence,
+        precedence=_has_precedence(),
         started=start / 1e9,
         elapsed=elapsed,
         client_cpu=used.client,
@@ -74,18 +73,19 @@ def run(
     )
 
 
-def _take_precedence() -> bool:
+def _take_precedence() -> None:
     """Run before everything else on this machine that is not in real time, where that is allowed.
 
     This process needs a few percent of one CPU, but at the very time: otherwise it waits behind
     the servers that it measures, for a core that they compute on. A nice value does not help,
     because Linux weighs it within a session only (sched_autogroup).
     """
-    try:
+    with suppress(AttributeError, OSError):  # another system than Linux, or no right to
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except (AttributeError, OSError):  # another system than Linux, or no right to
-        return False
-    return True
+
+
+def _has_precedence() -> bool:
+    return hasattr(os, "SCHED_FIFO") and os.sched_getscheduler(0) == os.SCHED_FIFO
 
 
 def _streams(timetable: Timetable) -> tuple[list[Stream], list[int]]:
@@ -148,6 +148,8 @@ def main() -> int:
     ) -> dict[str, Any]:
         return asdict(run(Timetable(**plan), progress, connected))
 
+    _take_precedence()
+    gc.disable()  # nothing here is garbage in cycles, and a collection would make it late
     return answer(carry_out)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from benchmark.__main__ import main
+from benchmark.commands import build_parser
 from benchmark.errors import BenchmarkError
 from benchmark.servers import SERVERS, ServerKind, choose_peers, choose_server
 
@@ -97,6 +98,14 @@ def test_options_out_of_range_are_refused(
         main(["echo", *options])
     assert refused.value.code == 2
     assert options[0] in capfd.readouterr().err
+
+
+def test_what_the_readme_shows_is_understood() -> None:
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
+    shown = re.findall(r"python -m benchmark ([^`\n]+)", readme)
+    assert shown
+    for command in shown:
+        build_parser().parse_args(command.split())
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds children through /proc")

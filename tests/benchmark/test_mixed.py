@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.load.timetable import Attendance
 from benchmark.mixed import SLOW, STRICT, Mixed
 from benchmark.mixed_report import remarks, table, title
-from benchmark.mixed_run import Outcome
+from benchmark.mixed_run import Outcome, undisturbed
 from benchmark.servers import SERVERS
 from benchmark.timeline import SECOND, Timeline
 
@@ -204,6 +205,28 @@ def test_a_picture_that_cannot_be_is_an_error(
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchmarkError, match="cannot be written"):
         picture.draw(tmp_path / "file" / "picture.svg", mixed, [make_outcome(mixed, {})])
+
+
+@pytest.mark.parametrize(
+    ("disturbances", "tries", "counts"),
+    [
+        ([0.5, 0.3, 0.9], 3, 0.3),
+        ([0.5, 0.05], 3, 0.05),
+        ([None], 3, None),
+        ([0.7], 1, 0.7),
+    ],
+)
+def test_the_least_disturbed_of_several_turns_counts(
+    mixed: Mixed, disturbances: list[float | None], tries: int, counts: float | None
+) -> None:
+    left = list(disturbances)
+
+    async def turn() -> Outcome:
+        made = make_outcome(mixed, {})
+        return evolve(made, attendance=evolve(made.attendance, other_cpu=left.pop(0)))
+
+    assert asyncio.run(undisturbed(turn, tries)).attendance.other_cpu == counts
+    assert not left
 
 
 def run(tmp_path: Path, *options: str) -> Any:

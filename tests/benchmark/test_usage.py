@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from benchmark.usage import cpu_seconds, resident_bytes
+from benchmark.usage import cpu_seconds, machine_cpu_seconds, resident_bytes
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
 
@@ -19,6 +19,16 @@ def test_cpu_time_is_the_process_clock() -> None:
     seen = cpu_seconds(os.getpid())
     assert seen is not None
     assert before <= seen <= time.process_time()
+
+
+def test_the_machine_has_used_what_a_process_uses() -> None:
+    before, own = machine_cpu_seconds(), time.process_time()
+    assert before is not None
+    while time.process_time() < own + 0.2:
+        pass
+    after = machine_cpu_seconds()
+    assert after is not None
+    assert after - before > 0.1  # it counts in ticks
 
 
 def test_resident_memory_grows_with_what_is_touched() -> None:
