@@ -386,6 +386,7 @@ class _Metered(Coroutine[Any, Any, T], Generator[Any, Any, T]):
             return self._coroutine.throw(*exception)
         finally:
             self._node.leave(self._worker)
+            del exception  # it holds this call, which would hold it: a circle
 
     def close(self) -> None:
         self._coroutine.close()
