@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from foreman import Foreman, Node, NotRunning, events
 from netclient import blocking
 from netserver import Connection, Server, ServerConfig
+from netwire import Limits
 
 pytestmark = pytest.mark.both_loops
 
@@ -214,6 +216,63 @@ class TestTheMomentIsBad:
             assert receive(sock, len(said)) == said
             target = next(node for node in site.foreman.nodes if node is not before)
             assert site.foreman.move(connection, target).result(10) is True
+
+    @pytest.mark.parametrize("config", [ServerConfig(send_limit=64 * 1024 * 1024)], ids=["large"])
+    @pytest.mark.parametrize("scheme", ["tcp", "tls"])
+    def test_the_peer_reads_late(
+        self, site: Any, scheme: str, receive: Any, envelope: Any, until: Any
+    ) -> None:
+        """What is on its way out leaves first, and then the connection does."""
+        payload = bytes(8 * 1024 * 1024)
+        limits = Limits(message=len(payload))
+
+        class Full(Connection):
+            def on_message(self, message: bytes) -> None:
+                self.send(payload)
+                self.send(message)
+
+        sock, connection = site.open(site.listen(f"{scheme}://127.0.0.1:0", Full, limits=limits))
+        with sock:
+            sock.sendall(envelope(b"x"))
+            until(lambda: connection._shell.outflow.paused)
+            promise = site.foreman.move(connection, site.foreman.spawn())
+            assert connection.send(b"after")
+            sock.sendall(envelope(b"y"))
+            said = envelope(payload) + envelope(b"x") + envelope(b"after")
+            assert receive(sock, len(said)) == said
+            assert promise.result(10) is True
+            said = envelope(payload) + envelope(b"y")
+            assert receive(sock, len(said)) == said
+
+    def test_in_the_tls_handshake(self, site: Any, receive: Any) -> None:
+        """It stays until it is open."""
+        listener = site.listen("tls://127.0.0.1:0", Echo)
+        address: Any = listener.address
+        plain = socket.create_connection(address, 10)
+        while not site.server.census.connections:
+            pass
+        (connection,) = site.server.census.connections
+        target = site.foreman.spawn()
+        assert site.foreman.move(connection, target).result(10) is False
+        with site.tls.client.wrap_socket(plain, server_hostname="127.0.0.1") as sock:
+            sock.sendall(b"11x")
+            assert receive(sock, 3) == b"11x"
+            assert site.foreman.move(connection, target).result(10) is True
+            sock.sendall(b"11y")
+            assert receive(sock, 3) == b"11y"
+
+    def test_between_two_fragments(self, site: Any) -> None:
+        with connect(site.url(site.listen("ws://127.0.0.1:0", Echo))) as client:
+            connection = site.journal.until("open")[0][1]
+            nodes = [connection.node, site.foreman.spawn()]
+
+            def pieces() -> Iterator[str]:
+                for number in range(1, 11):
+                    yield str(number)
+                    assert site.foreman.move(connection, nodes[number % 2]).result(10) is True
+
+            client.send(pieces())
+            assert client.recv(10) == "12345678910"
 
     def test_two_moves_at_once(self, site: Any, envelope: Any, gate: Any, receive: Any) -> None:
         class Slow(Connection):

@@ -178,6 +178,27 @@ def test_after_a_move_that_failed(site: Any, remains: Remains, place: Any, until
 
 
 @pytest.mark.both_loops
+@pytest.mark.parametrize("move_timeout", [0.05])
+def test_after_a_move_that_was_given_up(
+    site: Any, remains: Remains, place: Any, until: Any, gate: Any
+) -> None:
+    class Slow(Connection):
+        async def on_message(self, message: bytes) -> None:
+            await gate.passed()
+            self.send(message)
+
+    listener = serve(site, remains, place, "tcp", Slow)
+    with site.dial(listener, b"11x") as sock:
+        assert gate.reached.wait(10)
+        (connection,) = site.server.connections
+        assert site.foreman.move(connection, site.foreman.spawn()).result(10) is False
+        del connection
+        gate.open()
+        assert sock.recv(3) == b"11x"
+    ended(site, remains, until)
+
+
+@pytest.mark.both_loops
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_after_a_handshake_that_failed(
     site: Any, remains: Remains, place: Any, until: Any, scheme: str
