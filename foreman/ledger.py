@@ -24,6 +24,10 @@ from foreman.seat import Seat
 BELIEVED_AFTER = 16
 WINDOWS_BELIEVED_AFTER = 4
 
+# Broken promises less than this apart, seconds, are taken for one that was looked at again: a
+# single thing that takes longer makes its node stuck.
+ONE_WAIT = 0.1
+
 # Broken promises less than this apart, seconds, are broken in a row, and so many in a row end a
 # node's calm: one alone may be anybody's.
 IN_A_ROW = 1.0
@@ -117,8 +121,13 @@ class Ledger(Generic[N]):
     def was_late(self, node: N, now: float) -> None:
         """It broke a promise."""
         conduct = self._conducts.get(node.name)
-        if conduct is not None:
-            conduct.late = conduct.late + 1 if now - conduct.late_at < IN_A_ROW else 1
+        if conduct is None:
+            return
+        since = now - conduct.late_at
+        if node.stuck:  # one thing keeps them all waiting: that is neither a burst nor calm
+            conduct.late, conduct.calm_since = 0, now
+        elif since >= ONE_WAIT:
+            conduct.late = conduct.late + 1 if since < IN_A_ROW else 1
             conduct.late_at = now
             if conduct.late >= ENDS_CALM:
                 conduct.calm_since = now

@@ -12,7 +12,7 @@ from random import Random
 
 from attrs import Factory, define, evolve, field, frozen
 
-from foreman import BestFit, Infeasible, Place, Policy, Refuse, Relocate, Retire
+from foreman import BestFit, Demand, Infeasible, Place, Policy, Refuse, Relocate, Retire
 from foreman.dispatcher import STAYS
 from foreman.ledger import Cost, Ledger
 from foreman.meters import PEAK_DECAY
@@ -176,7 +176,7 @@ class Simulation:
             node = self.ledger.find(decision.node)
         else:
             node = self.spawn(decision.reason)
-        self.ledger.reseat(seat, node, demand, "declares")
+        self._reseat(seat, node, demand, "declares")
         worker.latency = latency
 
     def move(self, worker: SimWorker, node: SimNode) -> None:
@@ -184,7 +184,7 @@ class Simulation:
         self.ledger.unsettle(node, self.now)
         if self.ledger.is_retiring(node):
             self._call_off(node, "the program moves somebody there")
-        self.ledger.reseat(worker.seat, node, worker.seat.demand, "the program wants it")
+        self._reseat(worker.seat, node, worker.seat.demand, "the program wants it")
 
     def spawn(self, reason: str = "the program wants it") -> SimNode:
         self._enlisted += 1
@@ -217,29 +217,39 @@ class Simulation:
     # ---------------------------------------------------------------- what runs
 
     def _run(self) -> None:
-        """One window of work on every node, and what its meters show of it."""
+        """One window of work on every node, and what its meters show of it, if anybody ran."""
         for node in self.nodes:
             if node.stuck:
                 continue
-            costs: list[tuple[Seat, Cost]] = []
             members = self.members(node)
             share = 1.0 / max(1.0, sum(worker.load for worker in members))
-            for worker in members:
-                before = worker.shown
-                self._work(worker, share)
-                if worker.latest or before:
-                    costs.append((worker.seat, self._cost(worker)))
-            self.ledger.learn(costs)
+            runs = [self._count_runs(worker, share) for worker in members]
+            before = [worker.shown for worker in members]
+            for worker, times in zip(members, runs, strict=True):
+                self._work(worker, times, idle=not any(runs))
+            if any(runs):
+                self.ledger.learn(
+                    (worker.seat, self._cost(worker))
+                    for worker, times, load in zip(members, runs, before, strict=True)
+                    if times or load
+                )
 
-    def _work(self, worker: SimWorker, share: float) -> None:
-        """One window of one worker, which gets this share of what it wants of its node."""
-        factor = 1.0 + worker.jitter * self._random.uniform(-1.0, 1.0)
-        hold, mean = factor * worker.hold, factor * worker.mean
+    @staticmethod
+    def _count_runs(worker: SimWorker, share: float) -> int:
+        """How often it runs in a window in which it gets this share of what it wants."""
         if worker.load:
             worker.due += share * FOLD_PERIOD * worker.load / worker.mean
         runs = int(worker.due)
         worker.due -= runs
+        return runs
+
+    def _work(self, worker: SimWorker, runs: int, *, idle: bool) -> None:
+        """One window of one worker; an idle node is not even looked at."""
+        factor = 1.0 + worker.jitter * self._random.uniform(-1.0, 1.0)
+        hold, mean = factor * worker.hold, factor * worker.mean
         worker.latest = hold if runs else 0.0
+        if idle:
+            return
         worker.peak = max(worker.latest, PEAK_DECAY * worker.peak)
         if runs:
             worker.average = (worker.average + mean) / 2 if worker.runs else mean
@@ -313,9 +323,14 @@ class Simulation:
             target = self.ledger.find(decision.node)
         else:
             target = self.spawn(reason)
-        self.ledger.reseat(seat, target, seat.demand, reason)
+        self._reseat(seat, target, seat.demand, reason)
         self._note("move", target, reason, worker)
         return True
+
+    def _reseat(self, seat: Seat, node: SimNode, demand: Demand, reason: str) -> None:
+        if node is not seat.node:
+            seat.worker.shown = 0.0  # the load is told by the node, and this one knows of none yet
+        self.ledger.reseat(seat, node, demand, reason)
 
     def _call_off(self, node: SimNode, reason: str) -> None:
         self._note("call off", node, reason)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreman import Demand, Group
@@ -19,6 +19,7 @@ def test_a_group_of_some_with_the_same_demand() -> None:
     assert (group.rush, group.computing) == (0.125, 0.25)
 
 
+@settings(deadline=None)
 @given(one=demands, count=st.integers(1, 64), fewer=st.integers(1, 64))
 def test_some_of_a_group_are_as_so_many_of_its_typical_member(
     one: Demand, count: int, fewer: int

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreman import Demand
@@ -116,6 +116,7 @@ conditions = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(workers=st.lists(demands, max_size=8), conditions=conditions)
 def test_groups_decide_as_worker_by_worker(workers: list[Demand], conditions: Conditions) -> None:
     victims = find_victims(workers, conditions)
@@ -129,6 +130,7 @@ def test_groups_decide_as_worker_by_worker(workers: list[Demand], conditions: Co
         )
 
 
+@settings(deadline=None)
 @given(workers=st.lists(demands, min_size=1, max_size=8), conditions=conditions)
 def test_who_leaves_makes_room(workers: list[Demand], conditions: Conditions) -> None:
     """Nobody waits longer because somebody else has gone, unless that one was the excuse."""
@@ -138,6 +140,7 @@ def test_who_leaves_makes_room(workers: list[Demand], conditions: Conditions) ->
 
 
 @pytest.mark.parametrize("backwards", [False, True])
+@settings(deadline=None)
 @given(workers=st.lists(demands, max_size=8), conditions=conditions)
 def test_the_order_does_not_matter(
     backwards: bool, workers: list[Demand], conditions: Conditions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreman import BestFit, Demand, NodeView, Retire
@@ -122,6 +122,7 @@ def test_a_stuck_nodes_replacement_is_not_retired_again() -> None:
 some = st.lists(demands, min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(here=some, there=some)
 def test_who_merges_can_be_kept_what_was_promised(here: list[Demand], there: list[Demand]) -> None:
     a, b = node("a", here), node("b", there)

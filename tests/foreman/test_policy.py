@@ -6,7 +6,7 @@ import math
 
 import pytest
 from attrs import evolve
-from hypothesis import given, target
+from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
 from foreman import BestFit, Demand, Group, NodeView, Place, Placement, Refuse, Spawn
@@ -250,6 +250,7 @@ def _place_all(
                 assert free == 0
 
 
+@settings(deadline=None)
 @given(
     newcomers=st.lists(demands, max_size=16),
     max_nodes=st.integers(1, 4),
@@ -267,6 +268,7 @@ def test_decisions_agree_with_the_rule_worker_by_worker(
     _place_all(newcomers, max_nodes, stuck, lock_delay, home)
 
 
+@settings(deadline=None)
 @given(there=st.lists(demands, max_size=6), newcomer=demands, bursty=st.booleans())
 def test_a_glance_never_says_hopeless_where_there_is_no_obstacle(
     there: list[Demand], newcomer: Demand, bursty: bool

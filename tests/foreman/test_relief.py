@@ -146,7 +146,7 @@ def _keeps(sim: Simulation, there: SimNode) -> bool:
     return find_obstacle(view.groups, rules) is None
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(workers=st.lists(costs, max_size=12), max_nodes=st.integers(4, 8))
 def test_no_action_breaks_a_promise_that_was_kept(
     workers: list[tuple[str, float, float, float, float, bool, int]], max_nodes: int

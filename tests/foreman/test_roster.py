@@ -107,7 +107,7 @@ class RosterMachine(RuleBasedStateMachine):
 
 
 TestRoster = RosterMachine.TestCase
-TestRoster.settings = settings(max_examples=40, stateful_step_count=30)
+TestRoster.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 
 def test_groups_are_kept_until_something_changes() -> None:
