@@ -4,7 +4,8 @@ The garbage collector stops every thread for what one of them allocated, and the
 runs other programs on the processor that a thread is ready to use. Both are taken off a hold before
 it is charged to a worker, or the Foreman would move workers about for what they have not done.
 
-What is not taken off is waiting for the interpreter lock, which is somebody's doing, and what a
+What is not taken off is waiting for the interpreter lock, which is somebody's doing: it counts as
+computing, because it is cured by whatever cures that, and not by another thread. Nor is what a
 hypervisor takes away, which a guest cannot tell from computing.
 """
 
@@ -12,9 +13,13 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections import deque
+from functools import partial
 from threading import Lock, get_ident
 from time import perf_counter, thread_time
+
+from foreman.interpreter import has_lock
 
 # Shorter collections are part of what it costs to allocate, seconds.
 SHORTEST_PAUSE = 100e-6
@@ -22,6 +27,11 @@ SHORTEST_PAUSE = 100e-6
 # Enough pauses for the longest hold that is worth being just about: the last of them are the ones
 # that are asked for.
 PAUSES_KEPT = 64
+
+# Who waits for the interpreter lock is woken once in each switch interval, so the times a thread
+# has waited tell how long it was for the lock. But it may have waited for something else each time;
+# so more than this is not believed of any, seconds.
+LONGEST_TURN = 200e-6
 
 
 class Pauses:
@@ -92,10 +102,13 @@ class ThreadTimes:
     happened in it; otherwise it is an upper bound, because something may have run in between.
     """
 
-    __slots__ = ("_computed", "_delayed", "_file")
+    __slots__ = ("_computed", "_delayed", "_file", "_takes_turns", "_usage", "_waits")
 
     def __init__(self) -> None:
         pauses.listen()
+        self._takes_turns = has_lock()
+        self._computed = self._delayed = 0.0
+        self._waits = 0
         self._file: int | None = None
         try:
             # Linux: nanoseconds run, nanoseconds ready but not running, times run. The name leads
@@ -103,6 +116,10 @@ class ThreadTimes:
             self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             pass  # another system, or out of descriptors: nothing is known, nothing is taken off
+        else:
+            from resource import RUSAGE_THREAD, getrusage  # not there on other systems
+
+            self._usage = partial(getrusage, RUSAGE_THREAD)
         self.read()
 
     def close(self) -> None:
@@ -115,30 +132,32 @@ class ThreadTimes:
     def read(self) -> None:
         """What comes is examined from here on."""
         self._computed = thread_time()
-        self._delayed = self._read_delay()
+        if self._file is not None:
+            self._delayed = int(os.pread(self._file, 96, 0).split()[1]) * 1e-9
+            self._waits = self._usage().ru_nvcsw
 
-    def examine(self, began: float, held: float) -> tuple[float, float]:
+    def examine(self, began: float, held: float, exact: bool) -> tuple[float, float]:
         """What to charge for a hold that has just ended; takes a reading.
 
         Args:
             began: When it began, as of `perf_counter`, seconds.
             held: How long it lasted, seconds.
+            exact: Whether the last reading was taken when it began.
 
         Returns:
-            How long it held the node by its own doing, and how much of that it computed, seconds.
+            How long it held the node by its own doing, and how much of that it was computing or
+            waiting for its turn to, seconds.
         """
-        computed, delayed = self._computed, self._delayed
+        computed, delayed, waits = self._computed, self._delayed, self._waits
         self.read()
         collected, stopped = pauses.within(began, began + held)
         own = max(0.0, held - collected - (self._delayed - delayed))
-        computed = min(own, max(0.0, self._computed - computed - collected))
+        computed = max(0.0, self._computed - computed - collected)
+        if exact and self._takes_turns:
+            computed += (self._waits - waits) * min(LONGEST_TURN, sys.getswitchinterval())
+        computed = min(own, computed)
         # A collection on another thread costs one that computes all of its time, and one that
         # sleeps nothing. When in the hold it was computing is not known: reckon with the share.
         rest = own - stopped
         charged = own - stopped * computed / rest if rest > computed else max(0.0, rest)
         return charged, min(computed, charged)
-
-    def _read_delay(self) -> float:
-        if self._file is None:
-            return 0.0
-        return int(os.pread(self._file, 96, 0).split()[1]) * 1e-9

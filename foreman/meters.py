@@ -11,11 +11,11 @@ from collections import deque
 from attrs import frozen
 
 # A hold that lasts longer than this is examined when it ends: what of it was computing, and what
-# was lost to others. That takes 4 µs, system calls mostly.
+# was lost to others. That takes about 5 µs, system calls mostly.
 LONG_HOLD = 1e-3
 
-# Where the mean hold is longer than this, a reading is taken at the beginning of each hold, too,
-# which takes 2.6 µs: the two together stay at about 1 % of the time held.
+# Where the mean hold is longer than this, a reading is taken at the beginning of each hold, too. It
+# takes about 3 µs, so both together stay below 1 % of the time held.
 WORTH_SAMPLING = 500e-6
 
 # A peak is forgotten by this factor in every full period, so that one slow run does not count for
@@ -35,8 +35,9 @@ class HoldStatistics:
         mean: Mean hold, seconds; 0 before the first. Of long holds, here and below, what the
             garbage collector and the operating system took does not count.
         worst: Longest hold ever, seconds.
-        cpu_share: How much of its recent long holds was spent computing rather than waiting,
-            0 to 1; None while its holds are too short to tell.
+        cpu_share: How much of its recent long holds was spent computing, or waiting for its turn
+            to under the interpreter lock, rather than for anything else, 0 to 1; None while its
+            holds are too short to tell.
     """
 
     count: int
@@ -89,13 +90,11 @@ class HoldMeter:
         peak: The longest recent hold, seconds: what the policy reckons with.
         mean: The mean of recent holds, seconds.
         sampled: Whether readings are to be taken when a hold begins.
-        examined_above: Holds that last longer are to be examined, seconds.
     """
 
     __slots__ = (
         "_computed",
         "_examined",
-        "examined_above",
         "held",
         "longest",
         "mean",
@@ -117,7 +116,6 @@ class HoldMeter:
         self.peak = 0.0
         self.mean = 0.0
         self.sampled = False
-        self.examined_above = LONG_HOLD
         self._computed = 0.0  # seconds spent computing within ...
         self._examined = 0.0  # ... so many seconds held, both fading
 
@@ -139,7 +137,6 @@ class HoldMeter:
             mean = held / self.runs
             self.mean = mean + kept * (self.mean - mean) if self.total_runs else mean
             self.sampled = mean > WORTH_SAMPLING
-            self.examined_above = WORTH_SAMPLING if self.sampled else LONG_HOLD
         self.total_runs += self.runs
         self.total_held += held
         self.worst = max(self.worst, self.longest)

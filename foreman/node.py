@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from foreman.errors import NotRunning
 from foreman.lost_time import ThreadTimes
-from foreman.meters import HoldMeter, ScanLatency, ScanMeter, WaitMeter, WaitStatistics
+from foreman.meters import (
+    LONG_HOLD,
+    HoldMeter,
+    ScanLatency,
+    ScanMeter,
+    WaitMeter,
+    WaitStatistics,
+)
 from foreman.roster import Roster
 from foreman.scan import ScanPass
 
@@ -219,7 +226,7 @@ class Node:
         held = self.clock() - self.hold_began
         self.holder = None
         holds = worker.holds
-        if held > holds.examined_above:
+        if held > LONG_HOLD:
             held = self._examine(holds, held)
         if not holds.runs:
             self._ran.append(worker)
@@ -232,7 +239,7 @@ class Node:
         """How much of a long hold is the worker's own doing, seconds."""
         if self._times is None:
             return held
-        held, computed = self._times.examine(self.hold_began, held)
+        held, computed = self._times.examine(self.hold_began, held, holds.sampled)
         holds.examined(held, computed)
         return held
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from foreman.interpreter import has_lock
 from foreman.lost_time import PAUSES_KEPT, Pauses, ThreadTimes, pauses
 from tests.foreman.conftest import PATIENCE
 
@@ -23,6 +24,11 @@ print("burning", flush=True)
 while True:
     pass
 """
+
+
+tells = pytest.mark.skipif(
+    not Path("/proc/thread-self/schedstat").exists(), reason="the system does not tell"
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,7 @@ def examine(hold: Callable[[], object]) -> tuple[float, float, float]:
         began = time.perf_counter()
         hold()
         held = time.perf_counter() - began
-        found.extend((held, *times.examine(began, held)))
+        found.extend((held, *times.examine(began, held, True)))
         times.close()
 
     thread = threading.Thread(target=run)
@@ -115,9 +121,7 @@ def test_one_on_another_thread_is_charged_to_those_only_who_would_have_slept(
         assert charged > held - took / 2
 
 
-@pytest.mark.skipif(
-    not Path("/proc/thread-self/schedstat").exists(), reason="the system does not tell"
-)
+@tells
 def test_time_on_the_run_queue_is_not_charged() -> None:
     core = min(os.sched_getaffinity(0))
     computed = 0.0
@@ -144,17 +148,48 @@ def test_time_on_the_run_queue_is_not_charged() -> None:
     assert 0.8 * computed < measured < 1.2 * computed
 
 
+@tells
+@pytest.mark.skipif(not has_lock(), reason="threads compute at the same time")
+def test_waiting_for_the_interpreter_lock_counts_as_computing() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(100e-6)
+    together = threading.Barrier(5)
+    shares: list[float] = []
+    slept: list[float] = []
+
+    def take_part(spend: Callable[[float], None], found: list[float]) -> None:
+        def hold() -> None:
+            together.wait(PATIENCE)
+            spend(0.1)
+
+        _, charged, computed = examine(hold)
+        found.append(computed / charged)
+
+    threads = [threading.Thread(target=take_part, args=(compute, shares)) for _ in range(4)]
+    threads.append(threading.Thread(target=take_part, args=(time.sleep, slept)))
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+    finally:
+        sys.setswitchinterval(interval)
+    # Each has computed for a quarter of the time.
+    assert sum(shares) / 4 > 0.6
+    assert slept[0] < 0.4
+
+
 def test_each_examination_is_about_what_came_since_the_last_reading() -> None:
     times = ThreadTimes()
     compute(0.02)
     times.read()
     began = time.perf_counter()
     time.sleep(0.02)
-    _, computed = times.examine(began, time.perf_counter() - began)
+    _, computed = times.examine(began, time.perf_counter() - began, False)
     assert computed < 0.01
     began = time.perf_counter()
     compute(0.02)
-    _, computed = times.examine(began, time.perf_counter() - began)
+    _, computed = times.examine(began, time.perf_counter() - began, False)
     assert computed > 0.01
     times.close()
 
@@ -169,7 +204,7 @@ def test_a_system_that_does_not_tell_loses_nothing(monkeypatch: pytest.MonkeyPat
     began = time.perf_counter()
     time.sleep(0.005)
     held = time.perf_counter() - began
-    charged, _ = times.examine(began, held)
+    charged, _ = times.examine(began, held, True)
     times.close()
     assert charged == held
 
