@@ -1,24 +1,15 @@
-"""What is expected of the next worker of a class, from what those before it have shown."""
+"""What a class has shown: a mean of its members, in which few do not stand for all."""
 
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from foreman import Demand
-from foreman.experience import HORIZON, Experience
-
-
-def demand(hold: float, mean: float | None = None, computing: float = 1.0) -> Demand:
-    return Demand(
-        kind="a",
-        required_latency=1.0,
-        hold=hold,
-        mean=hold if mean is None else mean,
-        load=0.0,
-        computing=computing,
-        measured=True,
-        movable=False,
-    )
+from foreman.experience import HORIZON, SHORTEST, Experience
+from tests.foreman.views import demand
 
 
 def shown(experience: Experience) -> Demand:
@@ -27,61 +18,85 @@ def shown(experience: Experience) -> Demand:
     return found
 
 
+def learn(experience: Experience, *demands: Demand, ran: int | None = None) -> None:
+    load = sum(one.load for one in demands) / len(demands) if demands else 0.0
+    experience.learn("a", demands, len(demands) if ran is None else ran, load)
+
+
 def test_nothing_is_known_of_a_class_that_has_not_run() -> None:
     experience = Experience()
-    experience.learn("a", [demand(1.0)], 1, 0.5)
+    learn(experience, demand(hold=1.0))
     assert experience.of("b") is None
 
 
-def test_a_class_is_the_mean_of_its_members() -> None:
+def test_a_class_is_the_mean_of_its_members_of_holds_the_geometric_one() -> None:
     experience = Experience()
-    experience.learn("a", [demand(1.0, 0.1, 1.0), demand(4.0, 0.4, 0.5)], 2, 0.25)
+    one = demand(hold=0.1, mean=0.01, load=0.5, computing=0.0)
+    learn(experience, one, evolve(one, hold=0.4, mean=0.04, load=0.25, computing=1.0))
     found = shown(experience)
-    assert found.hold == pytest.approx(2.0), "the geometric one"
-    assert found.mean == pytest.approx(0.2)
-    assert found.computing == pytest.approx(0.75)
-    assert found.load == 0.25
-    assert found.measured
-    assert found.movable
+    assert (found.hold, found.mean) == (pytest.approx(0.2), pytest.approx(0.02))
+    assert (found.load, found.computing) == (pytest.approx(0.375), pytest.approx(0.5))
+
+
+def test_what_is_known_of_a_class_is_measured_and_movable_whoever_showed_it() -> None:
+    experience = Experience()
+    learn(experience, demand(hold=0.1, movable=False))
+    assert (shown(experience).measured, shown(experience).movable) == (True, True)
+
+
+def test_one_offender_does_not_bring_its_class_into_disrepute() -> None:
+    experience = Experience()
+    learn(experience, *[demand(hold=0.0001)] * 20, demand(hold=1.0))
+    assert shown(experience).hold < 0.0002
+
+
+def test_who_cannot_be_believed_yet_counts_for_what_was_known() -> None:
+    experience = Experience()
+    learn(experience, demand(hold=1.0), ran=10)
+    assert experience.of("a") is None, "one of ten does not stand for the class"
+    learn(experience, *[demand(hold=0.001)] * 10)
+    learn(experience, demand(hold=1.0), ran=10)
+    assert shown(experience).hold < 0.0015
+
+
+def test_the_load_is_learnt_of_all_that_there_are() -> None:
+    experience = Experience()
+    experience.learn("a", [demand(hold=0.1, load=0.5)], 1, 0.01)
+    assert shown(experience).load == pytest.approx(0.01)
+    for _ in range(2 * HORIZON):
+        experience.learn("a", [], 4, 0.25)
+    assert shown(experience).load == pytest.approx(0.25, rel=0.01)
+    assert shown(experience).hold == pytest.approx(0.1)
 
 
 def test_the_past_fades() -> None:
     experience = Experience()
-    for _ in range(3 * HORIZON):
-        experience.learn("a", [demand(0.001)], 1, 0.5)
-    for _ in range(10 * HORIZON):
-        experience.learn("a", [demand(0.1)], 1, 0.1)
-    assert shown(experience).hold == pytest.approx(0.1, rel=0.01)
-    assert shown(experience).load == pytest.approx(0.1, rel=0.01)
+    learn(experience, *[demand(hold=1.0, load=1.0)] * 1000)
+    for _ in range(10):
+        learn(experience, *[demand(hold=0.001, load=0.0)] * HORIZON)
+    assert shown(experience).hold < 0.002
+    assert shown(experience).load < 0.002
 
 
-def test_an_offender_does_not_stand_for_its_class() -> None:
+def test_holds_too_short_to_be_measured_are_taken_for_the_shortest() -> None:
     experience = Experience()
-    experience.learn("a", [demand(0.001) for _ in range(200)], 200, 0.01)
-    experience.learn("a", [demand(1.0)], 1, 0.5)
-    assert shown(experience).hold < 0.0012
-    assert shown(experience).load < 0.02
+    learn(experience, demand(hold=0.0, mean=0.0))
+    assert shown(experience).hold == pytest.approx(SHORTEST)
 
 
-def test_few_who_cost_more_do_not_found_an_experience() -> None:
+times = st.floats(1e-6, 10.0)
+
+
+@settings(deadline=None)
+@given(windows=st.lists(st.lists(times, min_size=1, max_size=8), min_size=1, max_size=8))
+def test_a_class_is_never_taken_for_more_or_less_than_any_has_shown(
+    windows: list[list[float]],
+) -> None:
     experience = Experience()
-    experience.learn("a", [demand(0.5)], 3, 0.1)
-    assert experience.of("a") is None, "the others may yet do little"
-    experience.learn("a", [demand(0.5), demand(0.5)], 3, 0.1)
-    assert shown(experience).hold == pytest.approx(0.5)
-
-
-def test_those_who_are_not_believed_yet_slow_down_what_is_learned() -> None:
-    hasty, slow = Experience(), Experience()
-    for experience, ran in ((hasty, 1), (slow, 100)):
-        experience.learn("a", [demand(0.001)], 1, 0.0)
-        experience.learn("a", [demand(0.1)], ran, 0.0)
-    assert shown(slow).hold < shown(hasty).hold
-
-
-def test_loads_are_learned_from_all_of_a_class() -> None:
-    experience = Experience()
-    experience.learn("a", [demand(0.001)], 1, 0.5)
-    experience.learn("a", [], 1, 0.1)
-    assert shown(experience).load == pytest.approx(0.3)
-    assert shown(experience).hold == pytest.approx(0.001)
+    for window in windows:
+        learn(experience, *[demand(hold=hold, load=min(1.0, hold)) for hold in window])
+    every = [hold for window in windows for hold in window]
+    found = shown(experience)
+    assert 0.999 * min(every) <= found.mean <= found.hold * 1.001
+    assert found.hold <= 1.001 * max(every)
+    assert -1e-9 <= found.load <= 1.0 + 1e-9

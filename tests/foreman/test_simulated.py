@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -124,8 +125,7 @@ def test_patience_doubles_when_pardoned_offenders_offend_again() -> None:
             sim.advance(1)
             assert sim.now < since + 200
         patience.append(sim.now - since)
-    # Counted from its last broken promise, before it was moved; it must have rested, too.
-    for before, after in zip(patience, patience[1:], strict=False):
+    for before, after in pairwise(patience):
         assert after > 1.5 * before
 
 
@@ -252,7 +252,7 @@ def check_spacing(sim: Simulation) -> None:
             acted[one.node].add(one.now)
     for times in acted.values():
         ordered = sorted(times)
-        assert all(b - a >= PERIOD for a, b in zip(ordered, ordered[1:], strict=False))
+        assert all(b - a >= PERIOD for a, b in pairwise(ordered))
 
 
 @settings(max_examples=25, deadline=None)

@@ -191,6 +191,6 @@ class Program(RuleBasedStateMachine):
 
 
 def test_any_program() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Program, settings=settings(max_examples=40, stateful_step_count=30, deadline=None)
     )
