@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 @frozen(kw_only=True)
@@ -139,6 +139,12 @@ class NodeView:
         calm: Seconds since it last broke several promises in a row, had to be relieved, or was
             spawned.
         settled: Seconds since it was last acted on: since what was measured is about what is there.
+        count: How many workers there are.
+        load: Their loads added up.
+        computing: The share of its time in which it computes, 0 to 1.
+        longest: The longest hold of anybody there, seconds.
+        round: What it takes to serve each of them once, seconds.
+        strictest: The strictest latency promised to any that would itself keep it, seconds.
     """
 
     name: str
@@ -150,33 +156,34 @@ class NodeView:
     calm: float = 0.0
     settled: float = 0.0
 
-    @cached_property
-    def count(self) -> int:
-        return sum(group.count for group in self.groups)
+    # Sums over the groups, made together because a decision looks at all of them for every node.
+    count: int = field(init=False, repr=False, eq=False)
+    load: float = field(init=False, repr=False, eq=False)
+    computing: float = field(init=False, repr=False, eq=False)
+    longest: float = field(init=False, repr=False, eq=False)
+    round: float = field(init=False, repr=False, eq=False)
+    strictest: float = field(init=False, repr=False, eq=False)
 
-    @cached_property
-    def load(self) -> float:
-        return sum(group.load for group in self.groups)
-
-    @cached_property
-    def computing(self) -> float:
-        """The share of its time in which it computes, 0 to 1."""
-        return min(1.0, sum(group.computing for group in self.groups))
-
-    @cached_property
-    def longest(self) -> float:
-        """The longest hold of anybody there, seconds."""
-        return max((group.hold for group in self.groups), default=0.0)
-
-    @cached_property
-    def round(self) -> float:
-        """What it takes to serve each of them once, seconds."""
-        return sum(group.round for group in self.groups)
-
-    @cached_property
-    def strictest(self) -> float:
-        """The strictest latency promised to any that would itself keep it, seconds."""
-        return min((g.required_latency for g in self.groups if not g.outsized), default=math.inf)
+    def __attrs_post_init__(self) -> None:
+        count = 0
+        load = computing = longest = together = 0.0
+        strictest = math.inf
+        for group in self.groups:
+            count += group.count
+            load += group.load
+            computing += group.computing
+            together += group.round
+            if group.hold > longest:
+                longest = group.hold
+            if group.required_latency < strictest and not group.outsized:
+                strictest = group.required_latency
+        assign = object.__setattr__
+        assign(self, "count", count)
+        assign(self, "load", load)
+        assign(self, "computing", min(1.0, computing))
+        assign(self, "longest", longest)
+        assign(self, "round", together)
+        assign(self, "strictest", strictest)
 
 
 @frozen(kw_only=True)

@@ -61,8 +61,15 @@ class BestFit:
                 load=self.assumed_load,
             )
         # A newcomer may do more than the others at first, as everybody says hello then.
-        load = max(shown.load, self.assumed_load / 8)
-        return evolve(shown, required_latency=required_latency, load=load, measured=False)
+        return Demand(
+            kind=kind,
+            required_latency=required_latency,
+            hold=shown.hold,
+            mean=shown.mean,
+            load=max(shown.load, self.assumed_load / 8),
+            computing=shown.computing,
+            movable=shown.movable,
+        )
 
     # ---------------------------------------------------------------- placing
 
@@ -70,22 +77,27 @@ class BestFit:
         self, demand: Demand, snapshot: Snapshot, home: str | None = None, avoid: str | None = None
     ) -> Placement:
         newcomer = Group.of(demand)
+        best: NodeView | None = None
+        load, count = -1.0, -1  # of the best
+        for node in snapshot.nodes:  # there may be hundreds: what is quick to see comes first
+            emptier = node.load < load or (node.load == load and node.count <= count)
+            if emptier and node.name != home:
+                continue
+            if self._is_hopeless(node, newcomer):
+                continue
+            if node.stuck or node.retiring or node.name == avoid:
+                continue
+            if find_obstacle((*node.groups, newcomer), self.conditions(node, snapshot)) is None:
+                if node.name == home:
+                    return Place(home, "stays: every latency there can be kept")
+                best, load, count = node, node.load, node.count
+        if best is not None:
+            return Place(best.name, f"the fullest of the nodes that can keep it, {best.count} here")
         open_nodes = [
             node
             for node in snapshot.nodes
             if not node.stuck and not node.retiring and node.name != avoid
         ]
-        best: NodeView | None = None
-        for node in open_nodes:
-            fuller = best is None or (node.load, node.count) > (best.load, best.count)
-            if not (fuller or node.name == home) or self._is_hopeless(node, newcomer):
-                continue
-            if find_obstacle((*node.groups, newcomer), self.conditions(node, snapshot)) is None:
-                if node.name == home:
-                    return Place(home, "stays: every latency there can be kept")
-                best = node
-        if best is not None:
-            return Place(best.name, f"the fullest of the nodes that can keep it, {best.count} here")
         free = snapshot.max_nodes - len(snapshot.nodes)
         reason = self._why_not(newcomer, open_nodes, snapshot)
         # The last node that may be spawned is for those who keep to what they declare.
@@ -102,15 +114,12 @@ class BestFit:
 
     def _is_hopeless(self, node: NodeView, newcomer: Group) -> bool:
         """Whether a glance at a node's sums shows what `find_obstacle` would; it often does."""
-        if newcomer.outsized or node.strictest == math.inf:
-            return False
+        strictest = node.strictest
         return (
             node.longest > newcomer.required_latency
-            or newcomer.hold > node.strictest
-            or (
-                node.load + newcomer.load > self.full and node.round - node.longest > node.strictest
-            )
-        )
+            or newcomer.hold > strictest
+            or (node.load + newcomer.load > self.full and node.round - node.longest > strictest)
+        ) and not (newcomer.outsized or strictest == math.inf)
 
     def _squeeze(
         self, demand: Demand, open_nodes: Sequence[NodeView], snapshot: Snapshot
@@ -142,9 +151,12 @@ class BestFit:
 
     def conditions(self, node: NodeView, snapshot: Snapshot) -> Conditions:
         """Under what the workers of a node are served."""
+        lock_wait = 0.0
+        if snapshot.lock_delay:
+            lock_wait = snapshot.lock_delay * (snapshot.computing - node.computing)
         return Conditions(
             full=self.full,
-            lock_wait=snapshot.lock_delay * (snapshot.computing - node.computing),
+            lock_wait=lock_wait,
             bursty=node.bursty,
             one_lock=snapshot.lock_delay > 0,
         )

@@ -30,16 +30,17 @@ class Roster:
             be read without the lock.
         promised: The strictest latency promised here, seconds: declared by any who does not hold
             its node for longer itself. Infinite when nothing is promised. As of the last `groups`.
+        shown: What `groups` last returned; None when something has changed since.
     """
 
-    __slots__ = ("_groups", "_view", "count", "latencies", "promised")
+    __slots__ = ("_groups", "count", "latencies", "promised", "shown")
 
     def __init__(self) -> None:
         self._groups: dict[_Key, _Tally] = {}
-        self._view: tuple[Group, ...] | None = None
         self.count = 0
         self.latencies: tuple[float, ...] = ()
         self.promised = math.inf
+        self.shown: tuple[Group, ...] | None = None
 
     def add(self, seat: Seat, demand: Demand) -> None:
         alike = _key(demand)
@@ -50,7 +51,7 @@ class Roster:
             self.promised = min(self.promised, demand.required_latency)
         tally.add(seat, demand)
         self.count += 1
-        self._view = None
+        self.shown = None
 
     def remove(self, seat: Seat, demand: Demand) -> None:
         alike = _key(demand)
@@ -60,14 +61,26 @@ class Roster:
             del self._groups[alike]
             self._list_latencies()
         self.count -= 1
-        self._view = None
+        self.shown = None
+
+    def replace(self, seat: Seat, before: Demand, after: Demand) -> None:
+        """What one who counts here costs has changed."""
+        alike = _key(before)
+        if _key(after) == alike:
+            tally = self._groups[alike]
+            tally.remove(seat, before)
+            tally.add(seat, after)
+            self.shown = None
+        else:
+            self.remove(seat, before)
+            self.add(seat, after)
 
     def groups(self) -> tuple[Group, ...]:
-        if self._view is None:
-            self._view = tuple(tally.group(key) for key, tally in self._groups.items())
-            kept = (group.required_latency for group in self._view if not group.outsized)
-            self.promised = min(kept, default=math.inf)
-        return self._view
+        if self.shown is None:
+            self.shown = tuple([tally.group(key) for key, tally in self._groups.items()])
+            kept = [group.required_latency for group in self.shown if not group.outsized]
+            self.promised = min(kept) if kept else math.inf
+        return self.shown
 
     def members(self, group: Group | None = None, count: int | None = None) -> list[Seat]:
         """The seats of the workers.
@@ -92,14 +105,16 @@ class Roster:
 class _Tally:
     """The sums behind one `Group`."""
 
-    __slots__ = ("computing", "hold", "load", "longest", "members", "round", "rush")
+    __slots__ = ("_group", "computing", "hold", "load", "longest", "members", "round", "rush")
 
     def __init__(self) -> None:
+        self._group: Group | None = None  # as `group` returned it, until something changes
         self.members: dict[Seat, Demand] = {}
         self.hold = self.round = self.load = self.rush = self.computing = 0.0
         self.longest = 0  # members whose hold is the longest
 
     def add(self, seat: Seat, demand: Demand) -> None:
+        self._group = None
         self.members[seat] = demand
         if not self.longest or demand.hold > self.hold:
             self.hold, self.longest = demand.hold, 1
@@ -111,6 +126,7 @@ class _Tally:
         self.computing += demand.load * demand.computing
 
     def remove(self, seat: Seat, demand: Demand) -> None:
+        self._group = None
         del self.members[seat]
         if demand.hold == self.hold:
             self.longest -= 1
@@ -125,19 +141,21 @@ class _Tally:
         self.computing = max(0.0, self.computing - demand.load * demand.computing)
 
     def group(self, key: _Key) -> Group:
-        kind, required_latency, measured, movable, *_ = key
-        return Group(
-            kind=kind,
-            required_latency=required_latency,
-            measured=measured,
-            movable=movable,
-            count=len(self.members),
-            hold=self.hold,
-            round=self.round,
-            load=self.load,
-            rush=self.rush,
-            computing=self.computing,
-        )
+        if self._group is None:
+            kind, required_latency, measured, movable, *_ = key
+            self._group = Group(
+                kind=kind,
+                required_latency=required_latency,
+                measured=measured,
+                movable=movable,
+                count=len(self.members),
+                hold=self.hold,
+                round=self.round,
+                load=self.load,
+                rush=self.rush,
+                computing=self.computing,
+            )
+        return self._group
 
 
 def _key(demand: Demand) -> _Key:
