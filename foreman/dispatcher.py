@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# How many resting workers are looked at under the lock at a time: nodes wait for it, too.
+RESTING = 100
+
 # For how long a worker that could not leave its node in time is not asked again, seconds.
 STAYS = 30.0
 
@@ -42,9 +45,10 @@ STAYS = 30.0
 class Dispatcher:
     """The Foreman's hands. Every method may be called from any thread.
 
-    One lock guards the ledger, every seat and every roster. Nothing under it waits, and
-    no code of the user runs under it except the policy, which is pure, and the loop factory; so a decision is made and entered under it, and what follows from it,
-    such as events and carries, is done after it was released.
+    One lock guards the ledger, every seat and every roster. Nothing under it waits, and no code of
+    the user runs under it except the policy, which is pure, and the loop factory; so a decision is
+    made and entered under it, and what follows from it, such as events and carries, is done after
+    it was released.
 
     Args:
         foreman: Whose it is: what workers know, and who passes events on.
@@ -241,11 +245,17 @@ class Dispatcher:
             When to say so again if nothing ran until then, by the Foreman's clock: when the next
             of those who could not leave may be asked again. Infinity when there is none.
         """
+        again = math.inf
         with self.lock:
             now = self.clock()
-            self._ledger.rest(node, now)
-            stay = (seat.stays_until for seat in node.roster.members())
-            return min((until for until in stay if until >= now), default=math.inf)
+            seats = node.roster.members()
+        for first in range(0, len(seats), RESTING):
+            with self.lock:
+                still = [s for s in seats[first : first + RESTING] if s.worker._seat is s]
+                self._ledger.rest(still, now)
+            stay = (seat.stays_until for seat in still)
+            again = min(until for until in (*stay, again) if until >= now)
+        return again
 
     def review(self) -> None:
         """Have the policy look at the nodes as they are, and carry out what it decides."""

@@ -386,6 +386,41 @@ class Counted(Probe):
             self.count(-1)
 
 
+def test_several_groups_that_leave_one_node_leave_as_one(
+    foreman: Foreman, policy: Told, heard: Heard, shelter: Node, home: Node
+) -> None:
+    """Together they are no more at a time, and the node is judged anew when all have left."""
+    workers = [Reluctant(60.0 + n) for n in range(AT_ONCE_IN_NEED + 9)]
+    settle(foreman, home, workers)
+    for worker in workers:
+        worker.may_leave.clear()
+
+    def relocate(snapshot: Snapshot) -> list[Relocate]:
+        (view,) = (node for node in snapshot.nodes if node.name == home.name)
+        assert len(view.groups) == len(workers)
+        return [Relocate(home.name, group, group.count, "as told") for group in view.groups]
+
+    policy.order(foreman, relocate)
+    until(lambda: sum(worker.leaving.is_set() for worker in workers) >= AT_ONCE_IN_NEED)
+    conduct = foreman._dispatcher._ledger._conducts[home.name]
+    assert sum(worker.leaving.is_set() for worker in workers) == AT_ONCE_IN_NEED
+    last = next(worker for worker in workers if worker.leaving.is_set())
+    for worker in workers:
+        if worker is not last:
+            worker.may_leave.set()
+    until(lambda: all(worker is last or settled_elsewhere(worker, home) for worker in workers))
+    assert conduct.in_action
+    last.may_leave.set()
+    until(lambda: not conduct.in_action)
+    assert settled_elsewhere(last, home)
+    went_well(foreman, *workers)
+
+
+def settled_elsewhere(worker: Probe, home: Node) -> bool:
+    seat = worker._seat
+    return seat is not None and seat.node is not home and not seat.in_transit
+
+
 @pytest.mark.parametrize("at_once", [AT_ONCE, AT_ONCE_IN_NEED])
 def test_a_few_at_a_time(
     make_foreman: MakeForeman, heard: Heard, monkeypatch: pytest.MonkeyPatch, at_once: int

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import pytest
 
-from foreman import BestFit, Demand, Foreman
+from foreman import BestFit, Demand, Foreman, NotMovable
 from foreman.decisions import Action, Placement, Relocate, Retire, Spawn
 from foreman.demand import Snapshot
-from foreman.events import Retired, Spawned, Stayed
+from foreman.events import Event, Missed, Moved, Retired, Spawned, Stayed, Stuck
 from foreman.ledger import BELIEVED_AFTER
 from tests.foreman.conftest import (
     PATIENCE,
@@ -18,6 +19,7 @@ from tests.foreman.conftest import (
     Heard,
     MakeForeman,
     Probe,
+    Reluctant,
     Told,
     groups_on,
     handle_until,
@@ -220,3 +222,67 @@ def test_one_that_asks_the_foreman_when_asked(foreman: Foreman) -> None:
     until(lambda: curious.asked)
     assert foreman.move(curious, foreman.spawn()).result(PATIENCE)
     foreman.remove(curious).result(PATIENCE)
+
+
+# ---------------------------------------------------------------- listeners that raise
+
+
+@pytest.mark.parametrize("kind", [Moved, Stayed, Stuck, Missed, Retired])
+def test_a_listener_that_would_end_the_thread_it_is_called_on(
+    make_foreman: MakeForeman, caplog: pytest.LogCaptureFixture, kind: type[Event]
+) -> None:
+    told: list[Event] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, kind) and not told:
+            told.append(event)
+            raise SystemExit("as the test wants")
+
+    policy = Told()
+    foreman = make_foreman(policy=policy, on_event=listen)
+    worker, blocker = Reluctant(), Block(0.02)
+    node = foreman.add(worker)
+    away = foreman.spawn()
+    assert worker.started.wait(PATIENCE)
+    if kind is Moved:
+        assert foreman.move(worker, away).result(PATIENCE)
+    elif kind is Stayed:
+        worker.detach_error = NotMovable("not now")
+        assert not foreman.move(worker, away).result(PATIENCE)
+        worker.detach_error = None
+    elif kind is Retired:
+        policy.orders.append(Retire(away.name, "as told"))
+    else:
+        foreman.add(blocker)
+        blocker.hold()
+    until(lambda: told)
+    blocker.released.set()
+    until(lambda: "on_event raised for" in caplog.text)
+    assert foreman.move(worker, node).result(PATIENCE)
+    foreman.remove(worker).result(PATIENCE)
+    assert worker.log == ["start", "stop"]
+    for _ in range(2):  # the watch goes on
+        policy.orders.append(Spawn("as told"))
+        until(lambda: not policy.orders)
+
+
+def test_stop_does_not_wait_for_a_slow_listener_beyond_its_time(make_foreman: MakeForeman) -> None:
+    stopped, left_in_time = threading.Event(), threading.Event()
+    listening = threading.Event()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Missed):
+            listening.set()
+            if stopped.wait(4.0):
+                left_in_time.set()
+
+    foreman = make_foreman(on_event=listen)
+    blocker = Block(0.02)
+    foreman.add(blocker)
+    blocker.hold()
+    assert listening.wait(PATIENCE)
+    blocker.released.set()
+    foreman.stop(timeout=0.5)
+    stopped.set()
+    assert left_in_time.wait(PATIENCE)
+    assert blocker.stopped.wait(PATIENCE)
