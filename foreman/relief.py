@@ -81,14 +81,13 @@ def _move_offenders(
 def _how_many(groups: Sequence[Group], offenders: Group, conditions: Conditions) -> int:
     """How many of a group must go; all of them, if that does not suffice either."""
     others = [group for group in groups if group is not offenders]
-    if not others:  # there is no use in leaving a node empty
-        return offenders.count - 1
     for part in (4, 2):
         count = -(-offenders.count // part)
         rest = offenders.count - count
         if rest and find_obstacle((*others, offenders.of_count(rest)), conditions) is None:
             return count
-    return offenders.count
+    # There is no use in leaving a node empty.
+    return offenders.count if others else offenders.count - 1
 
 
 def _move_victims(

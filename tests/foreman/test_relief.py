@@ -49,10 +49,12 @@ def test_a_node_that_was_just_acted_on_is_left_alone() -> None:
 
 
 def test_no_more_go_than_needed() -> None:
-    """Forty that hold 1 ms, 2 % of the node each, in a queue that twenty of them can bear."""
-    many = [demand(latency=0.004, hold=0.001, load=0.022)] * 40
-    ((_, _, count),) = moved(review(node("a", many)))
-    assert 0 < count < 40
+    """Forty that hold 1 ms, in a queue that thirty of them can bear, alone or beside a strict one."""
+    many = [demand(latency=0.004, hold=0.001, load=0.021)] * 40
+    assert moved(review(node("a", many))) == [("a", "app.Kind", 10)]
+    strict = demand(latency=0.004, hold=0.0001, load=0.001, kind="app.Strict")
+    loose = [evolve(one, required_latency=1.0) for one in many]
+    assert moved(review(node("a", [*loose, strict]))) == [("a", "app.Kind", 10)]
 
 
 def test_offenders_that_harm_each_other_leave_one_behind() -> None:

@@ -53,8 +53,7 @@ class RosterMachine(RuleBasedStateMachine):
     def measure(self, data: st.DataObject, hold: float, load: float) -> None:
         seat = data.draw(st.sampled_from(list(self.there)))
         measured = evolve(self.there[seat], hold=hold, load=load, measured=True)
-        self.roster.remove(seat, self.there[seat])
-        self.roster.add(seat, measured)
+        self.roster.replace(seat, self.there[seat], measured)
         self.there[seat] = measured
 
     @invariant()
@@ -114,8 +113,10 @@ def test_groups_are_kept_until_something_changes() -> None:
     there = roster([demand()])
     groups = there.groups()
     assert there.groups() is groups
+    assert there.shows(groups)
     seat = Seat(None, None, demand(), "")
     there.add(seat, demand())
+    assert not there.shows(groups)
     assert [group.count for group in there.groups()] == [2]
     there.remove(seat, demand())
     assert [group.count for group in there.groups()] == [1]
@@ -137,7 +138,9 @@ def test_many_changes_leave_no_room_that_is_not_there() -> None:
         passing = demand(load=0.1 * (n % 7 + 1), hold=1e-6 * (n % 5 + 1), computing=0.9)
         seat = Seat(None, None, passing, "")
         there.add(seat, passing)
-        there.remove(seat, passing)
+        again = evolve(passing, load=0.3)
+        there.replace(seat, passing, again)
+        there.remove(seat, again)
     (group,) = there.groups()
     assert group.load == pytest.approx(1e-9, abs=1e-9)
     assert group.rush >= 0
