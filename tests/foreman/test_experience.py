@@ -34,8 +34,8 @@ def test_a_class_is_the_mean_of_its_members_of_holds_the_geometric_one() -> None
     one = demand(hold=0.1, mean=0.01, load=0.5, computing=0.0)
     learn(experience, one, evolve(one, hold=0.4, mean=0.04, load=0.25, computing=1.0))
     found = shown(experience)
-    assert (found.hold, found.mean) == (pytest.approx(0.2), pytest.approx(0.02))
-    assert (found.load, found.computing) == (pytest.approx(0.375), pytest.approx(0.5))
+    measured = (found.hold, found.mean, found.load, found.computing)
+    assert measured == pytest.approx((0.2, 0.02, 0.375, 0.5))
 
 
 def test_what_is_known_of_a_class_is_measured_and_movable_whoever_showed_it() -> None:

@@ -49,7 +49,7 @@ def test_a_node_that_was_just_acted_on_is_left_alone() -> None:
 
 
 def test_no_more_go_than_needed() -> None:
-    """Forty that hold 1 ms, in a queue that thirty of them can bear, alone or beside a strict one."""
+    """Forty that hold 1 ms, where thirty of them can bear the queue, and so can a strict one."""
     many = [demand(latency=0.004, hold=0.001, load=0.021)] * 40
     assert moved(review(node("a", many))) == [("a", "app.Kind", 10)]
     strict = demand(latency=0.004, hold=0.0001, load=0.001, kind="app.Strict")
