@@ -61,7 +61,7 @@ def test_several_that_sleep_get_a_node_each(make_foreman: MakeForeman, heard: He
     handle_until(handlers, lambda: len({offender.node for offender in offenders} | {node}) == 3)
     handle(handlers, 3)
     assert {victim.node for victim in victims} == {node}
-    assert {event.worker for event in heard.all(Moved)} == set(offenders)
+    assert {event.worker for event in heard.wait_for(Moved, 2)} == set(offenders)
 
 
 @pytest.mark.skipif(not has_lock(), reason="without an interpreter lock they would not share")
@@ -74,7 +74,7 @@ def test_several_that_compute_share_a_node(foreman: Foreman, heard: Heard) -> No
     handle(handlers, 5)
     assert len({offender.node for offender in offenders}) == 1
     assert {victim.node for victim in victims} == {node}
-    assert {event.worker for event in heard.all(Moved)} == set(offenders)
+    assert {event.worker for event in heard.wait_for(Moved, 2)} == set(offenders)
 
 
 # ---------------------------------------------------------------- stuck nodes
