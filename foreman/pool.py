@@ -52,9 +52,12 @@ class NodePool:
         return node or self._make()
 
     def reserve(self) -> None:
-        """Have one in reserve."""
+        """Have one in reserve, if one can be made: it is not needed yet."""
         if self._spare is None:
-            self._spare = self._make()
+            try:
+                self._spare = self._make()
+            except OSError as error:  # such as for want of descriptors
+                logger.debug("no node in reserve: %s", error)
 
     def dismiss(self, node: Node) -> None:
         """End a node that has nothing to do; waits for nothing, but `close` will."""
