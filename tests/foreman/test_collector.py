@@ -193,7 +193,7 @@ def test_all_is_thawed_when_little_is_left_alive() -> None:
     before, after = run(
         """
         alive = [[number] for number in range(600_000)]
-        collector.wish(OWNER, 0.6)
+        collector.wish(OWNER, 2.0)
         before = gc.get_freeze_count()
         alive.clear()
         look()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,21 +26,28 @@ while True:
 """
 
 
-tells = pytest.mark.skipif(
-    not Path("/proc/thread-self/schedstat").exists(), reason="the system does not tell"
-)
+SCHEDSTAT = Path("/proc/thread-self/schedstat")
+tells = pytest.mark.skipif(not SCHEDSTAT.exists(), reason="the system does not tell")
 
 
 @pytest.fixture(scope="module")
-def garden() -> list[list[int]]:
-    """So many objects alive that looking at all of them takes a while."""
-    return [[number] for number in range(400_000)]
+def garden() -> Iterator[list[list[int]]]:
+    """So many objects alive that looking at all of them takes a while; done when asked for only."""
+    gc.disable()
+    alive = [[number] for number in range(400_000)]
+    yield alive
+    gc.enable()
 
 
 def collect() -> float:
     began = time.perf_counter()
     gc.collect()
     return time.perf_counter() - began
+
+
+def delay() -> float:
+    """How long this thread has been ready without being run, seconds."""
+    return int(SCHEDSTAT.read_text().split()[1]) * 1e-9 if SCHEDSTAT.exists() else 0.0
 
 
 def compute(seconds: float) -> None:
@@ -93,7 +100,7 @@ def test_one_on_another_thread_is_charged_to_those_only_who_would_have_slept(
     garden: object, computes: bool
 ) -> None:
     began, done = threading.Event(), threading.Event()
-    took = 0.0
+    took = delayed = 0.0
 
     def collect_there() -> None:
         nonlocal took
@@ -102,10 +109,12 @@ def test_one_on_another_thread_is_charged_to_those_only_who_would_have_slept(
         done.set()
 
     def hold() -> None:
+        nonlocal delayed
         began.set()
         if not computes:
             assert done.wait(PATIENCE)
             time.sleep(took)
+            delayed = delay()
             return
         while not done.is_set():
             pass
@@ -118,7 +127,8 @@ def test_one_on_another_thread_is_charged_to_those_only_who_would_have_slept(
     if computes:
         assert charged < held - took / 2
     else:
-        assert charged > held - took / 2
+        # On a busy machine it may not come as far as to sleep; then that is what it lost.
+        assert charged > held - delayed - took / 2
 
 
 @tells
