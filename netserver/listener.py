@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from foreman import Node
 from netserver.connection import Address, Connection
+from netserver.intake import QUANTUM
 from netserver.recipe import Recipe
 from netserver.shell import address_of
 from netserver.sockets import EXHAUSTED
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from netserver.server import Server
 
 logger = logging.getLogger(__name__)
-
-# Connections accepted in one go, before others on the node get their turn.
-BATCH = 16
 
 # How long to wait when the system has no descriptor to give, or the server is full, seconds.
 PARKED = 0.1
@@ -40,8 +38,9 @@ class Listener(Source):
     """Accepts connections on one address and gives them to the Foreman. Made by `Server.listen`."""
 
     required_latency = 0.5
-    # An accept is about 0.1 ms of work: the call, the objects, the placement.
-    expected_hold: ClassVar[float | None] = 0.1e-3 * BATCH
+    # It accepts for as long as a quantum in one go, before others on the node get their turn; and
+    # an accept is some tenths of a millisecond of work: the call, the objects, the placement.
+    expected_hold: ClassVar[float | None] = 1.5 * QUANTUM
 
     def __init__(
         self, server: Server, name: str, recipe: Recipe, sockets: list[socket.socket]
@@ -123,7 +122,7 @@ class Listener(Source):
         home = self._home
         assert home is not None
         for sock in self._sockets:
-            home.loop.add_reader(sock, home.run, self, self._accept_batch, sock)
+            home.loop.add_reader(sock, home.run, self, self._accept_some, home, sock)
 
     # ---------------------------------------------------------------- accepting
 
@@ -142,8 +141,9 @@ class Listener(Source):
         for turned_away in list(self._turned_away):
             turned_away.abort()
 
-    def _accept_batch(self, listening: socket.socket) -> None:
-        for _ in range(BATCH):
+    def _accept_some(self, home: Node, listening: socket.socket) -> None:
+        ends = home.hold_began + QUANTUM
+        while True:
             if self.server.census.is_full:
                 self.complain("the server is full; clients wait in the backlog")
                 self._park(PARKED)
@@ -161,5 +161,8 @@ class Listener(Source):
             try:
                 connection = self.make_connection(sock, server_side=True)
             except OSError:
-                continue  # it left before we looked
-            self.server.admit(connection, sock)
+                connection = None  # it left before we looked
+            if connection is not None:
+                self.server.admit(connection, sock)
+            if home.clock() > ends:
+                return
