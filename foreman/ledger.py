@@ -24,7 +24,7 @@ from foreman.seat import Seat
 BELIEVED_AFTER = 16
 WINDOWS_BELIEVED_AFTER = 4
 
-# Broken promises less than this apart, seconds, are taken for one that was looked at again: a
+# Broken promises less than this apart, seconds, are taken for one that was looked at again; a
 # single thing that takes longer makes its node stuck.
 ONE_WAIT = 0.1
 
@@ -99,7 +99,8 @@ class Ledger(Generic[N]):
         self._policy = policy
         self._max_nodes = max_nodes
         self._experience = Experience()
-        self._conducts: dict[str, _Conduct] = {}
+        self._by_name: dict[str, N] = {}
+        self._conducts: dict[str, _Conduct] = {}  # in the order of the nodes
         self._relapses: deque[float] = deque(maxlen=16)
 
     # ---------------------------------------------------------------- nodes
@@ -107,16 +108,17 @@ class Ledger(Generic[N]):
     def enlist(self, node: N, now: float) -> None:
         """There is a node more."""
         self.nodes = (*self.nodes, node)
+        self._by_name[node.name] = node
         self._conducts[node.name] = _Conduct(calm_since=now)
 
     def strike_off(self, node: N) -> None:
         """There is a node less."""
         self.nodes = tuple(other for other in self.nodes if other is not node)
-        del self._conducts[node.name]
+        del self._by_name[node.name], self._conducts[node.name]
 
     def find(self, name: str) -> N:
         """The node of that name."""
-        return next(node for node in self.nodes if node.name == name)
+        return self._by_name[name]
 
     def was_late(self, node: N, now: float) -> None:
         """It broke a promise."""
@@ -160,21 +162,25 @@ class Ledger(Generic[N]):
         conduct = self._conducts.get(node.name)
         return conduct is not None and conduct.retiring
 
-    def rest(self, node: N, now: float) -> None:
-        """Nothing has run there for a while: what was done long ago does not count for ever.
+    def rest(self, seats: Iterable[Seat], now: float) -> None:
+        """Workers have not run for a while: what was done long ago does not count for ever.
 
-        Its workers are reckoned with what would be assumed of them if they were new, unless they
-        have shown less, and nothing is reserved any more for those who have not run although they
-        could.
+        They are reckoned with what would be assumed of them if they were new, unless they have
+        shown less, and nothing is reserved any more for those who have not run although they could.
         """
-        for seat in node.roster.members():
+        new_holds: dict[tuple[str, float], float] = {}
+        for seat in seats:
             demand = seat.demand
-            shown = self._experience.of(demand.kind)
-            new = self._policy.assume(demand.kind, demand.required_latency, shown)
-            hold = min(demand.hold, new.hold)
-            mean = min(demand.mean, hold)
+            alike = (demand.kind, demand.required_latency)
+            new_hold = new_holds.get(alike)
+            if new_hold is None:
+                new_hold = self._policy.assume(*alike, self._experience.of(demand.kind)).hold
+                new_holds[alike] = new_hold
+            hold = min(demand.hold, new_hold)
             movable = demand.movable or 0.0 < seat.stays_until < now
-            self._enter(seat, evolve(demand, hold=hold, mean=mean, load=0.0, movable=movable))
+            if demand.load or hold != demand.hold or movable != demand.movable:
+                mean = min(demand.mean, hold)
+                self._enter(seat, evolve(demand, hold=hold, mean=mean, load=0.0, movable=movable))
 
     # ---------------------------------------------------------------- workers
 
@@ -195,11 +201,7 @@ class Ledger(Generic[N]):
         self, demand: Demand, lock_delay: float, home: N | None = None, avoid: N | None = None
     ) -> Placement:
         """Ask the policy; nothing is entered."""
-        snapshot = Snapshot(
-            nodes=tuple([self._view(node) for node in self.nodes]),
-            max_nodes=self._max_nodes,
-            lock_delay=lock_delay,
-        )
+        snapshot = Snapshot(nodes=self._views(), max_nodes=self._max_nodes, lock_delay=lock_delay)
         return self._policy.place(
             demand,
             snapshot,
@@ -265,8 +267,7 @@ class Ledger(Generic[N]):
             self._experience.learn(kind, shown[kind], ran[kind], load)
 
     def _enter(self, seat: Seat, demand: Demand) -> None:
-        seat.node.roster.remove(seat, seat.demand)
-        seat.node.roster.add(seat, demand)
+        seat.node.roster.replace(seat, seat.demand, demand)
         seat.demand = demand
 
     # ---------------------------------------------------------------- reviewing
@@ -300,6 +301,19 @@ class Ledger(Generic[N]):
         for seat in seats:
             seat.pardoned = seat.pardoned or seat.offended
         return seats
+
+    def _views(self) -> tuple[NodeView, ...]:
+        """All nodes as they are now. Most have not changed since the last decision."""
+        return tuple(
+            [
+                view
+                if (view := conduct.view) is not None
+                and view.groups is node.roster.shown
+                and view.stuck is node.stuck
+                else self._view(node)
+                for node, conduct in zip(self.nodes, self._conducts.values(), strict=True)
+            ]
+        )
 
     def _view(self, node: N) -> NodeView:
         """A node as it is now, without times; kept until something of it changes."""
