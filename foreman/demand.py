@@ -33,6 +33,11 @@ class Demand:
     measured: bool = False
     movable: bool = True
 
+    @property
+    def computes(self) -> bool:
+        """Whether most of the time it takes goes into computing."""
+        return self.computing >= 0.5
+
 
 @frozen(kw_only=True)
 class Group:
@@ -45,6 +50,7 @@ class Group:
 
     Attributes:
         kind, required_latency, measured, movable: As in `Demand`.
+        computes: Whether most of the time they take goes into computing.
         count: How many.
         hold: The longest hold expected of any of them, seconds.
         round: Their mean holds added up, seconds: what it takes to serve each of them once.
@@ -57,6 +63,7 @@ class Group:
     required_latency: float
     measured: bool
     movable: bool
+    computes: bool
     count: int
     hold: float
     round: float
@@ -72,6 +79,7 @@ class Group:
             required_latency=demand.required_latency,
             measured=demand.measured,
             movable=demand.movable,
+            computes=demand.computes,
             count=count,
             hold=demand.hold,
             round=count * demand.mean,
@@ -88,6 +96,7 @@ class Group:
             required_latency=self.required_latency,
             measured=self.measured,
             movable=self.movable,
+            computes=self.computes,
             count=count,
             hold=self.hold,
             round=share * self.round,
@@ -105,7 +114,7 @@ class Group:
             hold=self.hold,
             mean=self.round / self.count,
             load=self.load / self.count,
-            computing=min(1.0, self.computing / self.load) if self.load else 1.0,
+            computing=min(1.0, self.computing / self.load) if self.load else float(self.computes),
             measured=self.measured,
             movable=self.movable,
         )
@@ -117,11 +126,6 @@ class Group:
         It could not share a node even with another of its own.
         """
         return self.measured and self.hold > self.required_latency
-
-    @property
-    def computes(self) -> bool:
-        """Whether most of the time they take goes into computing."""
-        return self.computing >= self.load / 2
 
 
 @frozen(kw_only=True, slots=True)
@@ -136,6 +140,7 @@ class NodeView:
         late: How many promises it broke in a row since it was last acted on, counted once a look.
         bursty: Whether its workers have shown to become ready at the same time, so that the queue
             must be taken at its longest.
+        busiest: The highest load lately.
         calm: Seconds since it last broke several promises in a row, had to be relieved, or was
             spawned.
         settled: Seconds since it was last acted on: since what was measured is about what is there.
@@ -153,6 +158,7 @@ class NodeView:
     retiring: bool = False
     late: int = 0
     bursty: bool = False
+    busiest: float = 0.0
     calm: float = 0.0
     settled: float = 0.0
 

@@ -252,10 +252,21 @@ class Dispatcher:
         for first in range(0, len(seats), RESTING):
             with self.lock:
                 still = [s for s in seats[first : first + RESTING] if s.worker._seat is s]
-                self._ledger.rest(still, now)
+                forgiven = self._ledger.rest(still, now)
+            if forgiven:
+                node.post(_forget_peaks, node, [seat.worker for seat in forgiven])
             stay = (seat.stays_until for seat in still)
             again = min(until for until in (*stay, again) if until >= now)
         return again
+
+    def go_on(self, seconds: float) -> None:
+        """So much time has passed since the last call: more of those who are to leave may go."""
+        with self.lock:
+            evacuations = list(self._evacuations.values())
+            for evacuation in evacuations:
+                evacuation.allow(seconds)
+        for evacuation in evacuations:
+            self._go_on(evacuation)
 
     def review(self) -> None:
         """Have the policy look at the nodes as they are, and carry out what it decides."""
@@ -544,6 +555,13 @@ class Dispatcher:
             seat.evacuation = evacuation
             evacuation.on_the_way += 1
         return begin
+
+
+def _forget_peaks(node: Node, workers: Sequence[Worker]) -> None:
+    """What these did long ago is not to be held against them. On the node's thread."""
+    for worker in workers:
+        if worker._home is node:
+            worker.holds.peak = 0.0
 
 
 def _promise() -> Future[Any]:

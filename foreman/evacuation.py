@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -9,6 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from foreman.node import Node
     from foreman.seat import Seat
+
+# To let go of a node and to arrive on another takes about this long together, seconds, in which
+# others wait; and this share of the time may go into moving those who have no need to hurry.
+COST = 0.5e-3
+SHARE_OF_TIME = 0.25
 
 # How many of them are on their way at a time. To let go of a node and to arrive on another takes
 # each of the two some tenths of a millisecond, which its other workers wait: so not many at once,
@@ -31,7 +37,7 @@ class Evacuation:
         on_the_way: How many are being carried.
     """
 
-    __slots__ = ("_at_once", "_waiting", "node", "on_the_way", "reason", "retires")
+    __slots__ = ("_allowed", "_at_once", "_waiting", "node", "on_the_way", "reason", "retires")
 
     def __init__(self, node: Node, seats: Iterable[Seat], reason: str, *, retires: bool) -> None:
         self._waiting = deque(seats)
@@ -40,6 +46,7 @@ class Evacuation:
         self.retires = retires
         self.on_the_way = 0
         self._at_once = AT_ONCE if retires else AT_ONCE_IN_NEED
+        self._allowed = float(AT_ONCE) if retires else math.inf
 
     @property
     def is_over(self) -> bool:
@@ -48,11 +55,17 @@ class Evacuation:
 
     def next(self) -> Seat | None:
         """Who is to go now, and still can; None when nobody waits or enough are on the way."""
-        while self._waiting and self.on_the_way < self._at_once:
+        while self._waiting and self.on_the_way < self._at_once and self._allowed >= 1.0:
             seat = self._waiting.popleft()
             if seat.node is self.node and not seat.leaving and not seat.in_transit:
+                self._allowed -= 1.0
                 return seat
         return None
+
+    def allow(self, seconds: float) -> None:
+        """So much time has passed, and some more of those who need not hurry may go."""
+        most = max(self._allowed, AT_ONCE_IN_NEED)
+        self._allowed = min(most, self._allowed + seconds * SHARE_OF_TIME / COST)
 
     def extend(self, seats: Iterable[Seat]) -> None:
         """These have to leave as well."""

@@ -33,6 +33,13 @@ ONE_WAIT = 0.1
 IN_A_ROW = 1.0
 ENDS_CALM = 3
 
+# How long the workers of a calm node are still taken to become ready together, seconds.
+BURSTY_FOR = 600.0
+
+# By how much the highest load of a node is forgotten in a second: nodes are not merged as soon as
+# those who run now and then are quiet.
+FADES = 0.94
+
 # How long a relapse counts, seconds.
 RELAPSE_COUNTS = 600.0
 
@@ -78,6 +85,8 @@ class _Conduct:
     bursty: bool = False
     retiring: bool = False
     in_action: bool = False
+    busiest: float = 0.0
+    reviewed: float = 0.0
     calm_since: float = 0.0
     settled_since: float = 0.0
     view: NodeView | None = None  # for placing, which does not look at times
@@ -109,7 +118,7 @@ class Ledger(Generic[N]):
         """There is a node more."""
         self.nodes = (*self.nodes, node)
         self._by_name[node.name] = node
-        self._conducts[node.name] = _Conduct(calm_since=now)
+        self._conducts[node.name] = _Conduct(calm_since=now, reviewed=now)
 
     def strike_off(self, node: N) -> None:
         """There is a node less."""
@@ -162,12 +171,16 @@ class Ledger(Generic[N]):
         conduct = self._conducts.get(node.name)
         return conduct is not None and conduct.retiring
 
-    def rest(self, seats: Iterable[Seat], now: float) -> None:
+    def rest(self, seats: Iterable[Seat], now: float) -> list[Seat]:
         """Workers have not run for a while: what was done long ago does not count for ever.
 
         They are reckoned with what would be assumed of them if they were new, unless they have
         shown less, and nothing is reserved any more for those who have not run although they could.
+
+        Returns:
+            Those whose long holds are forgotten.
         """
+        forgiven: list[Seat] = []
         new_holds: dict[tuple[str, float], float] = {}
         for seat in seats:
             demand = seat.demand
@@ -178,9 +191,12 @@ class Ledger(Generic[N]):
                 new_holds[alike] = new_hold
             hold = min(demand.hold, new_hold)
             movable = demand.movable or 0.0 < seat.stays_until < now
+            if hold < demand.hold:
+                forgiven.append(seat)
             if demand.load or hold != demand.hold or movable != demand.movable:
                 mean = min(demand.mean, hold)
                 self._enter(seat, evolve(demand, hold=hold, mean=mean, load=0.0, movable=movable))
+        return forgiven
 
     # ---------------------------------------------------------------- workers
 
@@ -331,9 +347,16 @@ class Ledger(Generic[N]):
         return view
 
     def _view_at(self, node: N, now: float) -> NodeView:
+        """A node as it is now, for a review."""
         conduct = self._conducts[node.name]
+        if conduct.bursty and now - conduct.calm_since > BURSTY_FOR:
+            conduct.bursty, conduct.view = False, None
+        view = self._view(node)
+        faded = conduct.busiest * FADES ** (now - conduct.reviewed)
+        conduct.busiest, conduct.reviewed = max(view.load, faded), now
         return evolve(
-            self._view(node),
+            view,
+            busiest=conduct.busiest,
             late=conduct.late if now - conduct.late_at < IN_A_ROW else 0,
             calm=now - conduct.calm_since,
             settled=0.0 if conduct.in_action else now - conduct.settled_since,

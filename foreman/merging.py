@@ -58,6 +58,8 @@ def _find_hosts(
     hosts: dict[str, None] = {}
     groups = {other.name: list(other.groups) for other in others}
     by_load = sorted(others, key=lambda other: (other.load, other.count), reverse=True)
+    # Those who run now and then are quiet now, perhaps.
+    by_load = [other for other in by_load if other.busiest + node.busiest <= rules.full]
     for group in sorted(node.groups, key=lambda group: group.hold, reverse=True):
         homeless = group.count
         for other in by_load:

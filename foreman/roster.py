@@ -142,12 +142,13 @@ class _Tally:
 
     def group(self, key: _Key) -> Group:
         if self._group is None:
-            kind, required_latency, measured, movable, *_ = key
+            kind, required_latency, measured, movable, _, computes, _ = key
             self._group = Group(
                 kind=kind,
                 required_latency=required_latency,
                 measured=measured,
                 movable=movable,
+                computes=computes,
                 count=len(self.members),
                 hold=self.hold,
                 round=self.round,
@@ -161,7 +162,6 @@ class _Tally:
 def _key(demand: Demand) -> _Key:
     """What workers must have in common to be counted together."""
     magnitude = max(0, frexp(demand.hold / SHORT_HOLD)[1] + 1) // 2
-    computes = demand.computing >= 0.5
     offends = demand.measured and demand.hold > demand.required_latency
     return (
         demand.kind,
@@ -169,6 +169,6 @@ def _key(demand: Demand) -> _Key:
         demand.measured,
         demand.movable,
         magnitude,
-        computes,
+        demand.computes,
         offends,
     )

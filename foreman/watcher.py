@@ -92,6 +92,7 @@ class Watcher:
                 except Exception:  # such as a worker's __repr__: the watch must go on
                     logger.exception("watching %s failed", node.name)
             self._dispatcher.collect()
+            self._dispatcher.go_on(look)
             now = self._dispatcher.clock()
             if late or now - reviewed >= REVIEW_PERIOD:
                 reviewed = now

@@ -281,7 +281,7 @@ class Simulation:
                 node.idle_since, node.rested = self.now, False
             elif not node.rested and self.now - node.idle_since >= REST_AFTER:
                 node.rested = True
-                self.ledger.rest(node, self.now)
+                self.ledger.rest(node.roster.members(), self.now)
 
     def _review(self) -> None:
         begun: list[tuple[SimNode, list[Seat], str, bool]] = []

@@ -206,3 +206,16 @@ def test_one_that_could_not_leave_is_asked_again_although_it_sleeps(
         worker.detach_error = None
     assert len(heard.wait_for(Stayed, 2)) == 2
     until(lambda: len(foreman.nodes) == 1)
+
+
+def test_what_one_did_long_ago_is_forgotten_while_it_rests(foreman: Foreman, heard: Heard) -> None:
+    """By its meter, too: otherwise its next quick run would be charged with that long one."""
+    _, (offender, *others) = neighbours(foreman, 4)
+    offender.work = offender.sleep
+    handle_until([offender, *others], lambda: heard.all(Moved))
+    home = offender.node
+    assert home is not None
+    until(lambda: offender.holds.peak > STRICT)
+    foreman._dispatcher.rest(home)
+    until(lambda: offender.holds.peak == 0.0)
+    assert all(group.hold < STRICT for group in groups_on(foreman, home))

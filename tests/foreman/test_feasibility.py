@@ -148,3 +148,18 @@ def test_the_order_does_not_matter(
     groups = roster(workers).groups()
     other = tuple(reversed(groups)) if backwards else tuple(sorted(groups, key=lambda g: g.hold))
     assert (find_obstacle(groups, conditions) is None) == (find_obstacle(other, conditions) is None)
+
+
+def test_a_node_of_which_too_much_is_asked_is_an_obstacle_that_another_node_cures() -> None:
+    """However long they can wait, the queue would grow; with one lock, of waiting only."""
+    waits = roster([demand(latency=10.0, hold=0.02, load=0.5, computing=0.0)] * 2).groups()
+    found = find_obstacle(waits, Conditions(full=0.8, lock_wait=0.0, one_lock=True))
+    assert found is not None
+    assert str(found) == "Kind and others would need 100% of its time"
+    assert find_obstacle(waits, Conditions(full=0.8, lock_wait=0.0, excused=True)) is None
+    computes = roster([demand(latency=10.0, hold=0.02, load=0.5)] * 2).groups()
+    assert find_obstacle(computes, Conditions(full=0.8, lock_wait=0.0, one_lock=True)) is None
+    assert find_obstacle(computes, Conditions(full=0.8, lock_wait=0.0)) is not None
+    assert find_obstacle(computes[:1], Conditions(full=0.3, lock_wait=0.0)) is not None
+    alone = roster([demand(latency=10.0, hold=0.02, load=1.0)]).groups()
+    assert find_obstacle(alone, Conditions(full=0.8, lock_wait=0.0)) is None

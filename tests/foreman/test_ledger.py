@@ -146,7 +146,7 @@ def test_what_was_done_long_ago_does_not_count_for_ever(book: Book) -> None:
     seats = [book.add() for _ in range(9)]
     book.ledger.learn([(seat, cost(hold=0.001)) for seat in seats[:8]])
     book.ledger.learn([(seats[0], cost(hold=0.5)), (seats[1], cost(hold=1e-5))])
-    book.ledger.rest(book.node, 10.0)
+    book.ledger.rest(book.node.roster.members(), 10.0)
     assert seats[0].demand.hold < 0.1
     assert seats[1].demand.hold == 1e-5
     assert {seat.demand.load for seat in seats} == {0.0}
@@ -157,9 +157,9 @@ def test_what_was_done_long_ago_does_not_count_for_ever(book: Book) -> None:
 def test_one_that_could_not_leave_is_asked_again_after_a_rest(book: Book) -> None:
     seat, other = book.add(demand(movable=False)), book.add(demand(movable=False))
     seat.stays_until = 30.0
-    book.ledger.rest(book.node, 20.0)
+    book.ledger.rest(book.node.roster.members(), 20.0)
     assert not seat.demand.movable
-    book.ledger.rest(book.node, 40.0)
+    book.ledger.rest(book.node.roster.members(), 40.0)
     assert (seat.demand.movable, other.demand.movable) == (True, False)
 
 

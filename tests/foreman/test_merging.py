@@ -71,10 +71,22 @@ def test_a_margin_is_left() -> None:
     strict = [demand(latency=0.01, hold=1e-4, load=0.001)]
     assert retired(review(node("a", strict), node("b", [demand(hold=0.004, load=0.01)]))) == "a"
     assert retired(review(node("a", strict), node("b", [demand(hold=0.006, load=0.01)]))) is None
-    busy = demand(latency=0.5, hold=0.01, load=0.35)  # seventy percent, for an eighty percent rule
+    busy = demand(latency=0.5, hold=0.01, load=0.3)  # the two of them stay below 64 percent
     assert retired(review(node("a", [busy]), node("b", [busy]))) == "a"
+    busier = demand(latency=0.5, hold=0.01, load=0.35)
+    assert retired(review(node("a", [busier]), node("b", [busier]))) is None
     crowd = [demand(latency=0.3, hold=0.01, load=0.035)] * 10
     assert retired(review(node("a", crowd), node("b", crowd))) is None
+
+
+def test_who_was_busy_a_moment_ago_is_not_taken_for_idle() -> None:
+    resting, other = demand(hold=0.01), demand(hold=0.01, load=0.3)
+    assert (
+        retired(review(node("a", [resting], busiest=0.5), node("b", [other], busiest=0.3))) == "a"
+    )
+    assert (
+        retired(review(node("a", [resting], busiest=0.6), node("b", [other], busiest=0.3))) is None
+    )
 
 
 def test_a_burst_that_was_seen_is_remembered() -> None:

@@ -50,6 +50,7 @@ def node(
     retiring: bool = False,
     late: int = 0,
     bursty: bool = False,
+    busiest: float = 0.0,
     calm: float = 60.0,
     settled: float = 60.0,
 ) -> NodeView:
@@ -60,6 +61,7 @@ def node(
         retiring=retiring,
         late=late,
         bursty=bursty,
+        busiest=busiest,
         calm=calm,
         settled=settled,
     )
@@ -95,7 +97,11 @@ def find_victims(workers: Sequence[Demand], conditions: Conditions) -> list[Dema
     queue = in_turn
     if load <= conditions.full and not conditions.bursty:
         queue = sum(worker.load * worker.mean for worker in workers) / (1 - load)
-    computing_only = all(worker.computing >= 0.5 or not worker.load for worker in workers)
+    computing_only = all(worker.computing >= 0.5 for worker in workers)
+    computing = sum(worker.load * worker.computing for worker in workers)
+    another_helps = not (conditions.one_lock and computing > load / 2)
+    if load > conditions.full and len(workers) > 1 and another_helps and not conditions.excused:
+        return list(workers)
     victims = []
     for here, worker in enumerate(workers):
         others = [*workers[:here], *workers[here + 1 :]]
