@@ -13,7 +13,7 @@ from rich.table import Table
 from benchmark import record
 from benchmark.errors import BenchmarkError
 from benchmark.histogram import Histogram
-from benchmark.moves import MOVING, SMALLEST, Moves, Turn, Verdict, judge, order_of, run_turn
+from benchmark.moves import MOVING, SMALLEST, Kind, Moves, Turn, Verdict, judge, order_of, run_turn
 from benchmark.options import Commands, add_common, add_number
 from benchmark.progress import Progress
 from benchmark.report import described, figures_of, latency, share
@@ -42,6 +42,8 @@ def add_options(commands: Commands) -> None:
     moves = "moves to make; rounds go on until they were made"
     add_number(parser, "--moves", int, 1, 10_000, "N", moves)
     add_number(parser, "--at-once", int, 1, 4, "N", "moves under way at a time, at most")
+    paced = "messages a second of each connection in the runs at a fixed rate"
+    add_number(parser, "--paced", float, 0.1, 50.0, "N", paced)
     parser.add_argument(
         "--rate",
         type=_read_rate,
@@ -51,7 +53,7 @@ def add_options(commands: Commands) -> None:
     )
     add_number(parser, "--seconds", float, 0.01, 3.0, "S", "measured in each run")
     add_number(parser, "--warmup", float, 0, 0.5, "S", "load before each measurement, seconds")
-    rounds = "the fewest rounds, each one run with moves and one without"
+    rounds = "the fewest rounds: without moves, with moves, with moves at a fixed rate"
     add_number(parser, "--rounds", int, 1, 3, "N", rounds)
     add_number(parser, "--seed", int, 0, 0, "N", "for the choice of connections and nodes")
     parser.add_argument(
@@ -78,6 +80,7 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
         nodes=options.nodes,
         moves=options.moves,
         at_once=options.at_once,
+        paced=options.paced,
         rate=options.rate,
         seconds=options.seconds,
         warmup=options.warmup,
@@ -88,12 +91,12 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
     turns: list[Turn] = []
     with (
         open_workspace(plan.transport, options.client) as workspace,
-        Progress(console, 2 * length * plan.rounds) as progress,
+        Progress(console, len(Kind) * length * plan.rounds) as progress,
     ):
         for number in range(1, MOST_ROUNDS + 1):
-            for moving in order_of(number):
-                progress.begin(f"round {number}, {'moving' if moving else 'unmoved'}")
-                turn = await run_turn(plan, number, moving, workspace, progress.update)
+            for kind in order_of(number):
+                progress.begin(f"round {number}, {kind.value}")
+                turn = await run_turn(plan, number, kind, workspace, progress.update)
                 turns.append(turn)
                 progress.end(length, f"{turn.throughput:,.0f} messages/s, {turn.done:,} moves")
             if number >= plan.rounds and sum(turn.done for turn in turns) >= plan.moves:
@@ -113,13 +116,16 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
             **record.describe(arguments),
             "settings": asdict(plan),
             "summary": {
-                **asdict(verdict, recurse=False, filter=lambda field, _: field.name != "pauses"),
+                **asdict(
+                    verdict, recurse=False, filter=lambda _, value: not isinstance(value, Histogram)
+                ),
                 "pause_seconds": _percentiles(verdict.pauses),
+                "pause_seconds_saturated": _percentiles(verdict.pauses_saturated),
             },
             "rounds": [
                 {
                     "round": turn.round,
-                    "moving": turn.moving,
+                    "kind": turn.kind.value,
                     "done": turn.done,
                     "given_up": turn.given_up,
                     "pause_seconds": _percentiles(turn.pauses),
@@ -156,13 +162,13 @@ def _title(plan: Moves, turns: Sequence[Turn]) -> str:
 
 
 def _table(turns: Sequence[Turn]) -> Table:
-    """Medians over the rounds, without moves and with them."""
+    """Medians over the rounds, of each kind of run."""
     table = plain_table("msg/s", *PERCENTS, "max", "server\nCPU", "client\nCPU", label="")
-    for label, moving in (("unmoved", False), ("moving", True)):
-        runs = [figures_of(turn.result) for turn in turns if turn.moving is moving]
+    for kind in Kind:
+        runs = [figures_of(turn.result) for turn in turns if turn.kind is kind]
         typical = {name: median(run[name] for run in runs) for name in runs[0]}
         table.add_row(
-            label,
+            kind.value,
             f"{typical['messages_per_second']:,.0f}",
             *(latency(typical[f"{name}_seconds"]) for name in (*PERCENTS, "max")),
             share(typical.get("server_cpu")),
@@ -172,11 +178,15 @@ def _table(turns: Sequence[Turn]) -> Table:
 
 
 def _remarks(verdict: Verdict) -> list[str]:
-    pauses = " / ".join(latency(seconds) for seconds in _percentiles(verdict.pauses).values())
     return [
         f"{verdict.done:,} moves, {verdict.given_up} given up;"
         f" {verdict.messages:,} replies compared: none lost, doubled or out of order",
-        f"pause p50 / p99 / p99.9 / max: {pauses} ms",
+        f"pause at a fixed rate, p50 / p99 / p99.9 / max: {_in_a_row(verdict.pauses)} ms;"
+        f" without a pause in the load: {_in_a_row(verdict.pauses_saturated)} ms",
         f"throughput with moves / without: {verdict.throughput_ratio:.2f}"
         f" at {verdict.moves_per_second:,.0f} moves a second",
     ]
+
+
+def _in_a_row(pauses: Histogram) -> str:
+    return " / ".join(latency(seconds) for seconds in _percentiles(pauses).values())

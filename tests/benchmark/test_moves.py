@@ -12,7 +12,7 @@ import pytest
 from benchmark.__main__ import main
 from benchmark.histogram import Histogram
 from benchmark.load.plan import Result
-from benchmark.moves import MOVING, Turn, judge, order_of
+from benchmark.moves import MOVING, Kind, Turn, judge, order_of
 from benchmark.servers import ServerKind
 
 SHORT = ("--connections", "6", "--seconds", "0.3", "--warmup", "0.1", "--rounds", "1")
@@ -31,7 +31,7 @@ def test_connections_move_under_load(
     assert 0 < results["summary"]["pause_seconds"]["p99"] <= 30
     for turn in results["rounds"]:
         assert turn["messages"] > 0
-        assert bool(turn["done"]) is turn["moving"]
+        assert bool(turn["done"]) is (turn["kind"] != "unmoved")
 
 
 def test_rounds_go_on_until_the_moves_were_made(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_help_tells_the_options() -> None:
         assert option in shown
 
 
-def turn(number: int, moving: bool, messages: int, pauses: dict[int, int]) -> Turn:
+def turn(number: int, kind: Kind, messages: int, pauses: dict[int, int]) -> Turn:
     histogram = Histogram.from_sparse(list(pauses.items()), max(pauses, default=0))
     result = Result(
         client="c",
@@ -91,13 +91,14 @@ def turn(number: int, moving: bool, messages: int, pauses: dict[int, int]) -> Tu
         buckets=[],
         maximum=0,
     )
+    moved = kind is not Kind.UNMOVED
     return Turn(
         round=number,
-        moving=moving,
+        kind=kind,
         result=result,
         done=histogram.total,
-        given_up=int(moving),
-        seconds=1.0 if moving else 0.0,
+        given_up=int(moved),
+        seconds=1.0 if moved else 0.0,
         pauses=histogram,
     )
 
@@ -105,26 +106,32 @@ def turn(number: int, moving: bool, messages: int, pauses: dict[int, int]) -> Tu
 def test_a_verdict_compares_the_runs_of_each_round() -> None:
     verdict = judge(
         [
-            turn(1, False, 1000, {}),
-            turn(1, True, 900, {1000: 90, 2000: 10}),
-            turn(2, True, 80, {1000: 300}),
-            turn(2, False, 100, {}),
-            turn(3, False, 5000, {}),
-            turn(3, True, 1000, {1000: 200}),
+            turn(1, Kind.UNMOVED, 1000, {}),
+            turn(1, Kind.MOVING, 900, {1000: 90, 2000: 10}),
+            turn(1, Kind.PACED, 50, {500: 40}),
+            turn(2, Kind.MOVING, 80, {1000: 300}),
+            turn(2, Kind.UNMOVED, 100, {}),
+            turn(2, Kind.PACED, 50, {700: 5}),
+            turn(3, Kind.UNMOVED, 5000, {}),
+            turn(3, Kind.MOVING, 1000, {1000: 200}),
+            turn(3, Kind.PACED, 50, {500: 5}),
         ]
     )
     assert verdict.throughput_ratio == pytest.approx(0.8)  # of 0.9, 0.8 and 0.2
-    assert verdict.done == 600
-    assert verdict.given_up == 3
+    assert verdict.done == 650
+    assert verdict.given_up == 6
     assert verdict.moves_per_second == pytest.approx(200)
-    assert verdict.messages == 1980
-    assert verdict.pauses.maximum == 2000
-    assert verdict.pauses.percentile(50) == pytest.approx(1000, rel=1 / 100)
+    assert verdict.messages == 2130
+    assert verdict.pauses_saturated.maximum == 2000
+    assert verdict.pauses_saturated.percentile(50) == pytest.approx(1000, rel=1 / 100)
+    assert verdict.pauses.maximum == 700
+    assert verdict.pauses.total == 50
 
 
 def test_either_run_comes_first_in_turn() -> None:
-    assert [order_of(number) for number in (1, 2, 3)] == [
-        (False, True),
-        (True, False),
-        (False, True),
+    one, other = Kind.UNMOVED, Kind.MOVING
+    assert [order_of(number)[:2] for number in (1, 2, 3)] == [
+        (one, other),
+        (other, one),
+        (one, other),
     ]
