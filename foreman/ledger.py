@@ -261,20 +261,19 @@ class Ledger(Generic[N]):
                 seat.runs = cost.runs
                 seat.windows += 1
             known = cost.runs >= BELIEVED_AFTER or seat.windows >= WINDOWS_BELIEVED_AFTER
-            computing = before.computing if cost.computing is None else cost.computing
-            if known or cost.hold > before.hold:
-                demand = evolve(
-                    before,
-                    hold=cost.hold,
-                    mean=min(cost.mean, cost.hold),
-                    load=cost.load,
-                    computing=computing,
-                    measured=True,
-                    movable=cost.movable,
-                )
+            believed = known or cost.hold > before.hold
+            demand = Demand(
+                kind=before.kind,
+                required_latency=before.required_latency,
+                hold=cost.hold if believed else before.hold,
+                mean=min(cost.mean, cost.hold) if believed else before.mean,
+                load=cost.load,
+                computing=before.computing if cost.computing is None else cost.computing,
+                measured=before.measured or believed,
+                movable=cost.movable,
+            )
+            if believed:
                 shown[demand.kind].append(demand)
-            else:
-                demand = evolve(before, load=cost.load, computing=computing, movable=cost.movable)
             self._enter(seat, demand)
         for kind in ran:
             assert node is not None

@@ -215,7 +215,11 @@ def test_what_one_did_long_ago_is_forgotten_while_it_rests(foreman: Foreman, hea
     handle_until([offender, *others], lambda: heard.all(Moved))
     home = offender.node
     assert home is not None
-    until(lambda: offender.holds.peak > STRICT)
-    foreman._dispatcher.rest(home)
-    until(lambda: offender.holds.peak == 0.0)
-    assert all(group.hold < STRICT for group in groups_on(foreman, home))
+
+    def forgotten() -> bool:
+        assert home is not None
+        foreman._dispatcher.rest(home)
+        holds = [group.hold for group in groups_on(foreman, home)]
+        return offender.holds.peak == 0.0 and max(holds) < STRICT
+
+    until(forgotten)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from foreman import BestFit, Foreman, Node, Worker
 from foreman.ledger import BELIEVED_AFTER
-from tests.foreman.conftest import groups_on
+from foreman.node import FOLDED_AT_ONCE
+from tests.foreman.conftest import groups_on, until
 
 
 class Quick(Worker):
@@ -69,3 +71,27 @@ def test_a_long_hold_is_believed_at_once() -> None:
         report(worker, node)
         (group,) = groups_on(foreman, node)
         assert group.hold == 0.9
+
+
+def test_many_are_added_up_a_few_in_each_turn_those_first_who_held_longest() -> None:
+    """All at once would keep those waiting whom the node promised to serve."""
+    reports: list[list[Worker]] = []
+    with Foreman(max_nodes=1) as foreman:
+        workers = [Quick() for _ in range(4 * FOLDED_AT_ONCE)]
+        (node,) = {foreman.add(worker) for worker in workers}
+        learn = node._report
+
+        def note(here: Node, costs: list[tuple[Worker, float]]) -> None:
+            reports.append([worker for worker, _ in costs])
+            learn(here, costs)
+
+        node._report = note
+        slow = workers[-1]
+        for worker in workers:
+            have_run(worker, 1)
+        slow.call_soon(time.sleep, 0.05)
+        have_run(slow, 1)
+        until(lambda: slow.holds.worst > 0.04 and all(w.holds.total_runs for w in workers))
+    told = list(reports)
+    assert max(len(report) for report in told) == FOLDED_AT_ONCE
+    assert next(report for report in told if slow in report)[0] is slow
