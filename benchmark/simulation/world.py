@@ -30,7 +30,9 @@ LIFE = 300.0  # mean time a worker stays, seconds; as many come as go
 CROWD_EVERY = 60.0  # all workers of one kind run CROWD times as often for CROWD_LENGTH
 CROWD_LENGTH = 5.0
 CROWD = 3.0
-LOCK_LOAD = 0.5  # what all together compute where there is an interpreter lock, of one processor
+# What all together compute by what is typical of their kinds, of one processor, where there is an
+# interpreter lock. Drifts, bursts and crowds come on top of it, and more than double it at times.
+LOCK_LOAD = 0.2
 
 
 @frozen(kw_only=True)
@@ -42,7 +44,7 @@ class Settings:
         seconds: Measured, by the simulated clock.
         settle: Before that, the coming of all workers included.
         lock: Whether there is an interpreter lock. All rates are then lowered until everybody
-            together leaves half of the one processor idle.
+            together leaves most of the one processor idle.
         max_nodes: The most nodes there may be.
         seed: For everything that is drawn at random.
     """
@@ -277,10 +279,7 @@ class World:
             decision = ledger.place(seat.demand, self.lock_delay, avoid=node)
             if isinstance(decision, Refuse):
                 continue
-            if isinstance(decision, Place):
-                target = ledger.find(decision.node)
-            else:
-                target = self._enlist()
+            target = ledger.find(decision.node) if isinstance(decision, Place) else self._enlist()
             self._move(seat.worker, target, action.reason)
         ledger.end_action(node, self.now)
 
