@@ -1,4 +1,4 @@
-"""How nodes become fewer again: slowly, one at a time, with a margin, so that nothing swings."""
+"""How nodes become fewer again: slowly, few at a time, with a margin, so that nothing swings."""
 
 from __future__ import annotations
 
@@ -16,69 +16,98 @@ if TYPE_CHECKING:
 
 
 def merge(snapshot: Snapshot, rules: BestFit) -> list[Action]:
-    """Retire one node whose workers fit on the others, after a long calm."""
-    if len(snapshot.nodes) < 2:
+    """Retire nodes whose workers fit on the others, after a long calm: one of sixteen at a time."""
+    nodes = snapshot.nodes
+    at_once = max(1, len(nodes) // 16) - sum(node.retiring for node in nodes)
+    if len(nodes) < 2 or at_once < 1:
         return []
-    patience = min(rules.most_patience, rules.patience * 2**snapshot.relapses)
+    # Among many there is always one that does it again.
+    relapses = snapshot.relapses // -(-len(nodes) // 16)
+    patience = min(rules.most_patience, rules.patience * 2**relapses)
     calm = [
         node
-        for node in snapshot.nodes
-        if not node.stuck and node.calm >= patience and node.settled >= rules.period
+        for node in nodes
+        if not (node.stuck or node.retiring)
+        and node.calm >= patience
+        and node.settled >= rules.period
     ]
-    for node in sorted(calm, key=lambda node: (node.load, node.count)):
-        if _replaces(node, snapshot, rules):
+    fullest = sorted(calm, key=lambda node: (node.load, node.count), reverse=True)
+    calm.sort(key=lambda node: (node.load, node.count))
+    actions: list[Action] = []
+    there = {node.name: list(node.groups) for node in calm}
+    leaving: set[str] = set()
+    hosting: set[str] = set()
+    for node in calm:
+        if node.name in hosting or _replaces(node, snapshot, rules):
             continue
-        if not node.groups:
-            return [Retire(node.name, f"nobody was there for {patience:g} s")]
-        others = [other for other in calm if other is not node]
-        hosts = _find_hosts(node, others, snapshot, rules)
-        if hosts:
-            return [
-                Retire(
-                    node.name,
-                    f"after {patience:g} s of calm, what {node.count} workers there need can be "
-                    f"kept on {' and '.join(hosts)} as well",
-                )
-            ]
-    return []
+        if node.groups:
+            others = [other for other in fullest if other.name not in {node.name, *leaving}]
+            hosts = _find_hosts(node, others, there, snapshot, rules)
+            if not hosts:
+                continue
+            hosting.update(hosts)
+            reason = (
+                f"after {patience:g} s of calm, what {node.count} workers there need can be kept "
+                f"on {' and '.join(hosts)} as well"
+            )
+        elif len(nodes) - len(leaving) > 1:
+            reason = f"nobody was there for {patience:g} s"
+        else:
+            break
+        leaving.add(node.name)
+        actions.append(Retire(node.name, reason))
+        if len(actions) == at_once:
+            break
+    return actions
 
 
 def _replaces(node: NodeView, snapshot: Snapshot, rules: BestFit) -> bool:
     """Whether another would be spawned as soon as it has gone, because one is stuck."""
+    if not any(other.stuck for other in snapshot.nodes):
+        return False
     rest = evolve(snapshot, nodes=tuple([other for other in snapshot.nodes if other is not node]))
     return any(rules.replace(other, rest) for other in rest.nodes if other.stuck)
 
 
 def _find_hosts(
-    node: NodeView, others: Sequence[NodeView], snapshot: Snapshot, rules: BestFit
+    node: NodeView,
+    others: Sequence[NodeView],
+    there: dict[str, list[Group]],
+    snapshot: Snapshot,
+    rules: BestFit,
 ) -> list[str]:
-    """The nodes that can take all of a node's workers between them; none if they cannot."""
+    """The nodes that can take all of a node's workers between them; none if they cannot.
+
+    Args:
+        others: Which may be asked, the fullest first.
+        there: The groups that count on each of them; those who find a place are added.
+    """
     if not all(group.movable for group in node.groups):
         return []
-    hosts: dict[str, None] = {}
-    groups = {other.name: list(other.groups) for other in others}
-    by_load = sorted(others, key=lambda other: (other.load, other.count), reverse=True)
     # Those who run now and then are quiet now, perhaps.
-    by_load = [other for other in by_load if other.busiest + node.busiest <= rules.full]
+    others = [other for other in others if other.busiest + node.busiest <= rules.full]
+    found: dict[str, list[Group]] = {}
     for group in sorted(node.groups, key=lambda group: group.hold, reverse=True):
         homeless = group.count
-        for other in by_load:
+        for other in others:
             conditions = evolve(
                 rules.conditions(other, snapshot),
                 margin=rules.margin,
                 full=rules.full**2,
                 bursty=other.bursty or node.bursty,
             )
-            taken = _how_many(groups[other.name], group.of_count(homeless), conditions)
+            with_them = [*there[other.name], *found.get(other.name, ())]
+            taken = _how_many(with_them, group.of_count(homeless), conditions)
             if taken:
-                groups[other.name].append(group.of_count(taken))
-                hosts[other.name] = None
+                found.setdefault(other.name, []).append(group.of_count(taken))
                 homeless -= taken
                 if not homeless:
                     break
         if homeless:
             return []
-    return list(hosts)
+    for name, groups in found.items():
+        there[name] += groups
+    return list(found)
 
 
 def _how_many(groups: Sequence[Group], newcomers: Group, conditions: Conditions) -> int:

@@ -11,7 +11,7 @@ from foreman.decisions import Action, Place, Placement, Refuse, Spawn
 from foreman.demand import Demand, Group, NodeView, Snapshot
 from foreman.feasibility import Conditions, find_obstacle
 from foreman.merging import merge
-from foreman.relief import relieve
+from foreman.relief import Refused, relieve
 
 
 def _share(_rules: object, attribute: Attribute[float], value: float) -> None:
@@ -79,9 +79,13 @@ class BestFit:
         newcomer = Group.of(demand)
         best: NodeView | None = None
         load, count = -1.0, -1  # of the best
+        # What more is asked of a node than it can do, others could, unless there is one lock.
+        most = math.inf if snapshot.lock_delay else self.full - newcomer.load
         for node in snapshot.nodes:  # there may be hundreds: what is quick to see comes first
-            emptier = node.load < load or (node.load == load and node.count <= count)
-            if emptier and node.name != home:
+            there = node.load
+            if there > most and node.count:
+                continue
+            if (there < load or (there == load and node.count <= count)) and node.name != home:
                 continue
             if self._is_hopeless(node, newcomer):
                 continue
@@ -165,14 +169,13 @@ class BestFit:
 
     def review(self, snapshot: Snapshot) -> Sequence[Action]:
         actions: list[Action] = []
+        refused = Refused()
         for node in snapshot.nodes:
             if node.stuck:
                 actions += self.replace(node, snapshot)
             elif node.settled >= self.period and not node.retiring:
-                actions += relieve(node, snapshot, self)
-        if not actions and not any(node.retiring for node in snapshot.nodes):
-            actions += merge(snapshot, self)
-        return actions
+                actions += relieve(node, snapshot, self, refused)
+        return actions or merge(snapshot, self)
 
     def replace(self, node: NodeView, snapshot: Snapshot) -> list[Action]:
         """A stuck node takes nobody: have another ready for those who would have come."""

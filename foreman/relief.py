@@ -6,6 +6,7 @@ Blame the cause: moving the offenders out usually beats moving all their victims
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import frexp
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -18,7 +19,24 @@ if TYPE_CHECKING:
     from foreman.policy import BestFit
 
 
-def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit) -> list[Action]:
+class Refused:
+    """For whom no place was found in one review, so that none is looked for again and again."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[object, ...]] = set()
+
+    def everywhere(self, group: Group, node: NodeView, snapshot: Snapshot, rules: BestFit) -> bool:
+        """Whether nowhere else is room for one of this group, or for one much like it."""
+        size = frexp(group.hold)[1], frexp(group.load / group.count)[1]
+        alike = (group.kind, group.required_latency, group.measured, group.computes, *size)
+        if alike not in self._known:
+            if not isinstance(rules.place(group.typical, snapshot, avoid=node.name), Refuse):
+                return False
+            self._known.add(alike)
+        return True
+
+
+def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit, refused: Refused) -> list[Action]:
     """Move some of a node's workers away, if measurements show that it cannot keep its promises.
 
     That a promise was broken is not enough: it may have been the garbage collector, or another
@@ -37,9 +55,9 @@ def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit) -> list[Action]:
         obstacle = find_obstacle(known, conditions)
     if obstacle is None:
         return []
-    return _move_offenders(node, known, obstacle, conditions, snapshot, rules) or _move_victims(
-        node, known, obstacle, snapshot, rules
-    )
+    return _move_offenders(
+        node, known, obstacle, conditions, snapshot, rules, refused
+    ) or _move_victims(node, known, obstacle, snapshot, rules, refused)
 
 
 def _move_offenders(
@@ -49,6 +67,7 @@ def _move_offenders(
     conditions: Conditions,
     snapshot: Snapshot,
     rules: BestFit,
+    refused: Refused,
 ) -> list[Action]:
     """Those with the longest holds, no more of them than needed, if others can take them."""
     victim = obstacle.victim.required_latency
@@ -65,7 +84,7 @@ def _move_offenders(
         one_of_many = group.hold <= victim / 2 and group.required_latency <= victim
         if exhausted and one_of_many and group.computes:
             continue
-        if isinstance(rules.place(group.typical, snapshot, avoid=node.name), Refuse):
+        if refused.everywhere(group, node, snapshot, rules):
             continue
         count = _how_many(left, group, conditions)
         reason = f"relieves {node.name}, where {obstacle}"
@@ -96,6 +115,7 @@ def _move_victims(
     obstacle: Obstacle,
     snapshot: Snapshot,
     rules: BestFit,
+    refused: Refused,
 ) -> list[Action]:
     """The offenders cannot go: those must who would not wait for the longest hold there."""
     longest = max(group.hold for group in known)
@@ -106,5 +126,5 @@ def _move_victims(
         if group.movable
         and group.required_latency <= obstacle.victim.required_latency
         and group.hold < longest
-        and not isinstance(rules.place(group.typical, snapshot, avoid=node.name), Refuse)
+        and not refused.everywhere(group, node, snapshot, rules)
     ]
