@@ -153,6 +153,14 @@ class BestFit:
             return f"{stuck[0]} is stuck"
         return "there is no other node" if snapshot.nodes else "there is no node yet"
 
+    def has_room(self, groups: Sequence[Group], snapshot: Snapshot, avoid: str) -> bool:
+        """Whether one node other than ``avoid`` can take all of these, or one may be spawned."""
+        return len(snapshot.nodes) < snapshot.max_nodes or any(
+            find_obstacle((*node.groups, *groups), self.conditions(node, snapshot)) is None
+            for node in snapshot.nodes
+            if not node.stuck and not node.retiring and node.name != avoid
+        )
+
     def conditions(self, node: NodeView, snapshot: Snapshot) -> Conditions:
         """Under what the workers of a node are served."""
         lock_wait = 0.0

@@ -57,7 +57,7 @@ def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit, refused: Refused
         return []
     return _move_offenders(
         node, known, obstacle, conditions, snapshot, rules, refused
-    ) or _move_victims(node, known, obstacle, snapshot, rules, refused)
+    ) or _move_victims(node, known, obstacle, snapshot, rules)
 
 
 def _move_offenders(
@@ -71,20 +71,22 @@ def _move_offenders(
 ) -> list[Action]:
     """Those with the longest holds, no more of them than needed, if others can take them."""
     victim = obstacle.victim.required_latency
-    # One lock, and all of it in use: another thread would compute nothing more. It still helps
-    # those who are stricter than what is moved, because the lock is handed on quickly.
-    exhausted = conditions.one_lock and snapshot.computing >= rules.full
+    # With one lock, and where all of it is in use or wanted at the same time, another thread would
+    # compute nothing more. It still helps those who are stricter than what is moved, because the
+    # lock is handed on quickly.
+    wanted = conditions.bursty or snapshot.computing >= rules.full
+    exhausted = conditions.one_lock and wanted
     actions: list[Action] = []
     left = list(known)
     for group in sorted(known, key=lambda group: group.hold, reverse=True):
-        if not group.movable and group.hold > victim and group is not obstacle.victim:
-            return []  # whoever else goes, the victim waits for this one
-        if not group.movable or (left == [group] and group.count == 1):
-            continue
         one_of_many = group.hold <= victim / 2 and group.required_latency <= victim
-        if exhausted and one_of_many and group.computes:
+        if left == [group] and group.count == 1:
             continue
-        if refused.everywhere(group, node, snapshot, rules):
+        if not group.movable or refused.everywhere(group, node, snapshot, rules):
+            if group.hold > victim and group is not obstacle.victim:
+                return []  # whoever else goes, the victim waits for this one
+            continue
+        if exhausted and one_of_many and group.computes:
             continue
         count = _how_many(left, group, conditions)
         reason = f"relieves {node.name}, where {obstacle}"
@@ -115,16 +117,17 @@ def _move_victims(
     obstacle: Obstacle,
     snapshot: Snapshot,
     rules: BestFit,
-    refused: Refused,
 ) -> list[Action]:
-    """The offenders cannot go: those must who would not wait for the longest hold there."""
+    """The offenders cannot go: those must who would not wait for them, if it is not in vain."""
     longest = max(group.hold for group in known)
-    reason = f"leaves {node.name} to those who cannot leave it; {obstacle}"
-    return [
-        Relocate(node.name, group, group.count, reason)
+    victims = [
+        group
         for group in node.groups
         if group.movable
         and group.required_latency <= obstacle.victim.required_latency
         and group.hold < longest
-        and not refused.everywhere(group, node, snapshot, rules)
     ]
+    if not victims or not rules.has_room(victims, snapshot, avoid=node.name):
+        return []
+    reason = f"leaves {node.name} to those who cannot leave it; {obstacle}"
+    return [Relocate(node.name, group, group.count, reason) for group in victims]
