@@ -29,6 +29,8 @@ async def detach(shell: Shell) -> None:
     Raises:
         NotMovable: The connection closed meanwhile.
     """
+    if shell.is_arriving:
+        await asyncio.sleep(0)  # it is sent on at once: what came too early is told first
     shell.pause_reading(Pause.MOVING)
     shell.intake.suspend()
     shell.serial.suspend()

@@ -117,6 +117,11 @@ class Shell(asyncio.Protocol):
         """Open, and with no coroutine of its own that lives as long as the connection."""
         return self.state is _OPEN and not self.inbox.is_pulled
 
+    @property
+    def is_arriving(self) -> bool:
+        """Whether something came before it was here, and is told in the next turn of the loop."""
+        return Pause.ARRIVING in self._pauses
+
     # ---------------------------------------------------------------- the transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
