@@ -92,6 +92,26 @@ def test_feed() -> None:
     assert run(program) == "up\n401\nto the others\nb'in bulk' b'in bulk'\n"
 
 
+def test_quotes() -> None:
+    program = find("class Quotes(Connection)") + textwrap.dedent(
+        """
+        from netclient.blocking import Client
+
+        listener = server.listen("ws://127.0.0.1:0", Quotes)
+        with server, Client(f"ws://127.0.0.1:{listener.port}") as client:
+            client.send("urgent")
+            print(client.recv(timeout=10))
+            (connection,) = server.connections
+            print(connection.required_latency)
+        """
+    )
+    told = run(program).splitlines()
+    assert told[0].startswith("Spawned ")
+    assert told[1].startswith("Placed ")
+    assert "urgent" in told
+    assert "0.01" in told
+
+
 @pytest.mark.parametrize("module", ["scan_example", "chat_example", "benchmark"])
 def test_programs_explain_themselves(module: str) -> None:
     done = subprocess.run(
