@@ -21,8 +21,8 @@ SHORT_HOLD = 60e-6
 class Roster:
     """Who counts on a node, and what they come to. Guarded by its owner.
 
-    Adding and removing costs the same however many workers there are, except that removing the
-    last member with a group's longest hold looks through that group once.
+    Adding and removing costs the same however many workers there are, except that the next look at
+    a group whose longest hold has gone goes through all of it once.
 
     Attributes:
         count: How many workers there are.
@@ -111,15 +111,15 @@ class _Tally:
         self._group: Group | None = None  # as `group` returned it, until something changes
         self.members: dict[Seat, Demand] = {}
         self.hold = self.round = self.load = self.rush = self.computing = 0.0
-        self.longest = 0  # members whose hold is the longest
+        self.longest = 0  # members whose hold is that; at 0 it was another's, and bounds theirs
 
     def add(self, seat: Seat, demand: Demand) -> None:
         self._group = None
-        self.members[seat] = demand
-        if not self.longest or demand.hold > self.hold:
+        if not self.members or demand.hold > self.hold:
             self.hold, self.longest = demand.hold, 1
         elif demand.hold == self.hold:
             self.longest += 1
+        self.members[seat] = demand
         self.round += demand.mean
         self.load += demand.load
         self.rush += demand.load * demand.mean
@@ -130,10 +130,6 @@ class _Tally:
         del self.members[seat]
         if demand.hold == self.hold:
             self.longest -= 1
-            if not self.longest and self.members:
-                holds = [other.hold for other in self.members.values()]
-                self.hold = max(holds)
-                self.longest = holds.count(self.hold)
         # Sums of floats drift; below zero they would turn into room that is not there.
         self.round = max(0.0, self.round - demand.mean)
         self.load = max(0.0, self.load - demand.load)
@@ -142,6 +138,10 @@ class _Tally:
 
     def group(self, key: _Key) -> Group:
         if self._group is None:
+            if not self.longest:
+                holds = [demand.hold for demand in self.members.values()]
+                self.hold = max(holds)
+                self.longest = holds.count(self.hold)
             kind, required_latency, measured, movable, _, computes, _ = key
             self._group = Group(
                 kind=kind,
