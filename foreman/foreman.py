@@ -224,7 +224,7 @@ class Foreman:
             self._listener(event)
 
     def tell(self, event: Event) -> None:
-        """Count an event and pass it on; a listener that raises is logged."""
+        """Count an event, log it at DEBUG, and pass it on; a listener that raises is logged."""
         kind = type(event).__name__.lower()
         with self._counting:
             self._events[kind] = self._events.get(kind, 0) + 1
