@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What a worker's hook may raise: no worker may end what it shares with others.
-RAISED = (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt)
-
 
 class Carrier:
     """Carries out what the Foreman decided. Holds no state: a carry lives in its coroutines.
@@ -84,7 +81,9 @@ class Carrier:
                     raise NotMovable("it cannot leave its node now")
                 async with asyncio.timeout(self._patience):
                     await here.metered(worker, self._let_go(worker))
-            except RAISED as error:
+            except GeneratorExit:  # nobody runs this any more
+                raise
+            except BaseException as error:  # no worker may end what it shares with others
                 reason = f"stayed: {str(error) or type(error).__name__}"
                 if not isinstance(error, (NotMovable, asyncio.TimeoutError)):
                     logger.warning("%r could not be detached", worker, exc_info=error)
@@ -109,7 +108,9 @@ class Carrier:
         dispatcher = self._dispatcher
         try:
             await here.metered(worker, worker.attach(here))
-        except RAISED as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:
             worker._fail(error)
             if old is not None:
                 here.run(worker, worker.on_stop)

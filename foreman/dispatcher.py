@@ -129,7 +129,7 @@ class Dispatcher:
             latency = worker.required_latency
             self._check_running()
             if worker._foreman is not None:
-                raise ValueError(f"{worker!r} was added already")
+                raise ValueError(f"{_named(worker)} was added already")
             demand = self._ledger.assume(_kind(worker), latency, worker.expected_hold)
             events: list[Event] = []
             node, reason = self._find_node(demand, events)
@@ -169,9 +169,9 @@ class Dispatcher:
         with self.lock:
             seat = worker._seat
             if worker._foreman is not self._foreman or seat is None or seat.leaving:
-                raise NotRunning(f"{worker!r} is not a worker of this Foreman")
+                raise NotRunning(f"{_named(worker)} is not a worker of this Foreman")
             if node not in self._ledger.nodes:
-                raise NotRunning(f"{node!r} is not a node of this Foreman")
+                raise NotRunning(f"{_named(node)} is not a node of this Foreman")
             now = self.clock()
             self._ledger.unsettle(seat.node, now)
             self._ledger.unsettle(node, now)
@@ -192,7 +192,7 @@ class Dispatcher:
         with self.lock:
             seat = worker._seat
             if worker._foreman not in (None, self._foreman):
-                raise NotRunning(f"{worker!r} is not a worker of this Foreman")
+                raise NotRunning(f"{_named(worker)} is not a worker of this Foreman")
             if seat is None or seat.leaving or not self._running:
                 worker._required_latency = seconds
                 return
@@ -576,6 +576,11 @@ def _is_movable(worker: Worker) -> bool:
         return worker.movable
     except Exception:  # the user's; it is told when it is to move, and not again and again
         return False
+
+
+def _named(whom: object) -> str:
+    """What to call it in an error made under the lock: its own `repr` may ask for the lock, too."""
+    return object.__repr__(whom)
 
 
 def _kind(worker: Worker) -> str:

@@ -56,7 +56,7 @@ class NodePool:
         if self._spare is None:
             try:
                 self._spare = self._make()
-            except OSError as error:  # such as for want of descriptors
+            except (OSError, RuntimeError) as error:  # such as for want of descriptors or threads
                 logger.debug("no node in reserve: %s", error)
 
     def dismiss(self, node: Node) -> None:
@@ -68,8 +68,13 @@ class NodePool:
     def _make(self) -> Node:
         self._made += 1
         name = f"node-{self._made}"
-        node = Node(name, self._loop_factory(), self._clock, self._guard, self._report, self._ended)
-        node.start()
+        loop = self._loop_factory()
+        node = Node(name, loop, self._clock, self._guard, self._report, self._ended)
+        try:
+            node.start()
+        except RuntimeError:  # the system gives no more threads
+            loop.close()
+            raise
         return node
 
     def close(self, timeout: float) -> None:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import threading
 from typing import ClassVar
 
+import pytest
 from attrs import evolve
 
-from foreman import Demand
+from foreman import Demand, Foreman, NotRunning
+from foreman.events import Stayed
 from foreman.roster import Roster
 from foreman.seat import Seat
+from tests.foreman.conftest import (
+    PATIENCE,
+    Heard,
+    LoopFactory,
+    MakeForeman,
+    Probe,
+    Reluctant,
+    until,
+)
 
 
 class Compared(float):
@@ -50,3 +64,92 @@ def test_holds_that_fade_longest_first_do_not_search_the_group_for_each() -> Non
             (group,) = roster.groups()
             assert float(group.hold) == max(float(seat.demand.hold) for seat in seats)
     assert Compared.times < 50 * len(seats)
+
+
+# ---------------------------------------------------------------- nothing hangs, nothing leaks
+
+
+class Talkative(Probe):
+    """Asks its Foreman when it is asked who it is."""
+
+    def __repr__(self) -> str:
+        return f"<Talkative among {0 if self.node is None else len(self.node.workers)}>"
+
+
+def test_an_error_about_a_worker_asks_it_nothing_under_the_lock(
+    make_foreman: MakeForeman, heard: Heard
+) -> None:
+    foreman, other = make_foreman(on_event=heard), make_foreman()
+    worker = Talkative()
+    errors: list[BaseException] = []
+
+    def misuse() -> None:
+        for wrong in (
+            lambda: foreman.add(worker),
+            lambda: other.move(worker, node),
+            lambda: other.require(worker, 0.5),
+        ):
+            try:
+                wrong()
+            except (ValueError, NotRunning) as error:
+                errors.append(error)
+
+    node = foreman.add(worker)
+    thread = threading.Thread(target=misuse, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert [type(error) for error in errors] == [ValueError, NotRunning, NotRunning]
+    assert all("Talkative" in str(error) for error in errors)
+
+
+class Odd(BaseException):
+    """What is no Exception, and nothing that Python or asyncio raise."""
+
+
+def test_one_that_cannot_let_go_for_an_odd_reason_stays_and_can_be_removed(
+    foreman: Foreman, heard: Heard
+) -> None:
+    worker = Reluctant()
+    foreman.add(worker)
+    worker.detach_error = Odd("no")
+    assert foreman.move(worker, foreman.spawn()).result(PATIENCE) is False
+    assert heard.all(Stayed)[0].reason == "stayed: no"
+    foreman.remove(worker).result(PATIENCE)
+    assert worker.stopped.is_set()
+
+
+def test_one_that_cannot_arrive_for_an_odd_reason_is_let_go(foreman: Foreman) -> None:
+    worker = Reluctant()
+    worker.attach_error = Odd("no")
+    foreman.add(worker)
+    until(lambda: worker.node is None)
+    assert [type(error) for error in worker.failures] == [Odd]
+
+
+def test_a_thread_that_cannot_be_made_leaves_no_loop_open(
+    make_foreman: MakeForeman, loop_factory: LoopFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def factory() -> asyncio.AbstractEventLoop:
+        loops.append(loop_factory())
+        return loops[-1]
+
+    caplog.set_level(logging.DEBUG, "foreman.pool")
+    foreman = make_foreman(loop_factory=factory)
+    worker = Probe()
+    foreman.add(worker)
+    assert worker.started.wait(PATIENCE)
+    found = threading.stack_size(1 << 46)  # more than there is: no thread begins with that
+    try:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            while True:  # one may be in reserve already
+                foreman.spawn()
+        until(lambda: "no node in reserve: can't start new thread" in caplog.text)
+    finally:
+        threading.stack_size(found)
+    assert "the review failed" not in caplog.text
+    foreman.stop()
+    assert len(loops) > 2
+    assert all(loop.is_closed() for loop in loops)
