@@ -58,7 +58,10 @@ class Retired:
 
 @frozen
 class Missed:
-    """A node kept the ready waiting longer than its strictest worker declared."""
+    """A node kept the ready waiting longer than its strictest worker declared.
+
+    Told at most once a second for each node; `Worker.statistics` counts every one.
+    """
 
     node: Node
     wait: float

@@ -34,7 +34,7 @@ class Foreman:
     methods are thread-safe. `with Foreman() as foreman:` starts and stops it.
 
     Args:
-        policy: What decides; None for `BestFit`.
+        policy: What decides; None for `BestFit()`, whose arguments are what there is to tune.
         max_nodes: The most nodes, threads that is, there may be.
         clock: A monotonic clock, seconds.
         loop_factory: Makes each node's event loop; None for uvloop, or asyncio where it is missing.

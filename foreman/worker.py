@@ -47,7 +47,7 @@ class Worker:
     Attributes:
         required_latency: The longest it may wait, once ready, before its node serves it, seconds.
             A class attribute gives the default; set on an instance, at any time and from any
-            thread, it places the worker anew.
+            thread, it places the worker anew, or raises `Infeasible` and leaves all as it was.
         expected_hold: The longest one of this class is thought to keep its node, seconds; it
             counts until one has been measured. None to let the policy assume something.
     """
