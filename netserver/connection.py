@@ -33,8 +33,8 @@ class Connection(Worker):
 
     Every callback runs on the connection's node, sync or ``async def``. They never run
     concurrently with each other, and async ones run one at a time in the order of the messages.
-    One that raises closes this connection only (1011; a plain close where there are no codes),
-    after `on_error`.
+    One that raises closes this connection only (1011, or 1013 for `foreman.Infeasible`; a plain
+    close where there are no codes), after `on_error`.
 
     A subclass that defines ``__init__`` calls ``super().__init__()`` and takes no arguments.
 
