@@ -15,7 +15,7 @@ from attrs import evolve
 
 from foreman.carrier import Carrier
 from foreman.collector import collector
-from foreman.decisions import Place, Policy, Refuse, Relocate, Retire
+from foreman.decisions import Place, Placement, Policy, Refuse, Relocate, Retire, Spawn
 from foreman.errors import Infeasible, NotRunning
 from foreman.evacuation import Evacuation
 from foreman.events import Event, Placed, Refused, Retired, Spawned
@@ -280,6 +280,8 @@ class Dispatcher:
                 for action in self._ledger.review(self.clock(), self._lock_delay(None)):
                     if isinstance(action, (Relocate, Retire)):
                         evacuations.append(self._evacuate(action))
+                    elif not isinstance(action, Spawn):
+                        raise TypeError(f"not what a policy may do in a review: {action!r}")
                     elif len(self._ledger.nodes) < self._max_nodes:
                         events.append(Spawned(self._enlist(), action.reason))
                 if 0 < len(self._ledger.nodes) < self._max_nodes:
@@ -441,7 +443,7 @@ class Dispatcher:
         self, demand: Demand, events: list[Event], home: Node | None = None
     ) -> tuple[Node | None, str]:
         """The node for this demand, spawned if need be; None, and why, when there is none."""
-        decision = self._ledger.place(demand, self._lock_delay(demand), home=home)
+        decision = self._decide(demand, home=home)
         if isinstance(decision, Refuse):
             return None, decision.reason
         if isinstance(decision, Place):
@@ -449,6 +451,18 @@ class Dispatcher:
         node = self._enlist()
         events.append(Spawned(node, decision.reason))
         return node, f"a node of its own: {decision.reason}"
+
+    def _decide(
+        self, demand: Demand, home: Node | None = None, avoid: Node | None = None
+    ) -> Placement:
+        """What the policy decides, within what it may."""
+        decision = self._ledger.place(demand, self._lock_delay(demand), home=home, avoid=avoid)
+        if isinstance(decision, Spawn):
+            if len(self._ledger.nodes) >= self._max_nodes:
+                return Refuse(f"there are {self._max_nodes} nodes already; {decision.reason}")
+        elif not isinstance(decision, Place | Refuse):
+            raise TypeError(f"a policy places by Place, Spawn or Refuse, not by {decision!r}")
+        return decision
 
     def _enlist(self) -> Node:
         node = self._pool.take()
@@ -540,7 +554,7 @@ class Dispatcher:
     def _send_away(self, seat: Seat, evacuation: Evacuation, events: list[Event]) -> bool:
         """Find one worker another node; False when there is none for it."""
         demand, node = seat.demand, evacuation.node
-        decision = self._ledger.place(demand, self._lock_delay(demand), avoid=node)
+        decision = self._decide(demand, avoid=node)
         if isinstance(decision, Place):
             target = self._node(decision.node)
         elif isinstance(decision, Refuse) or evacuation.retires:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from typing import ClassVar
+from contextlib import suppress
+from typing import Any, ClassVar
 
 import pytest
 from attrs import evolve
 
-from foreman import Demand, Foreman, NotRunning
+from foreman import Demand, Foreman, Infeasible, NotRunning, Place, Refuse, Snapshot, Spawn, Worker
 from foreman.events import Stayed
 from foreman.roster import Roster
 from foreman.seat import Seat
@@ -21,6 +22,7 @@ from tests.foreman.conftest import (
     MakeForeman,
     Probe,
     Reluctant,
+    Told,
     until,
 )
 
@@ -143,13 +145,70 @@ def test_a_thread_that_cannot_be_made_leaves_no_loop_open(
     assert worker.started.wait(PATIENCE)
     found = threading.stack_size(1 << 46)  # more than there is: no thread begins with that
     try:
-        with pytest.raises(RuntimeError, match="can't start new thread"):
-            while True:  # one may be in reserve already
+        with suppress(RuntimeError):
+            while len(foreman.nodes) < 3:  # one may be in reserve already
                 foreman.spawn()
         until(lambda: "no node in reserve: can't start new thread" in caplog.text)
     finally:
         threading.stack_size(found)
     assert "the review failed" not in caplog.text
+    assert len(foreman.nodes) < 3
     foreman.stop()
     assert len(loops) > 2
     assert all(loop.is_closed() for loop in loops)
+
+
+# ---------------------------------------------------------------- misuse
+
+
+class Deciding(Told):
+    """Places, and reviews, as the test says."""
+
+    decision: Any = None
+    actions: Any = ()
+
+    def place(self, *arguments: Any, **options: Any) -> Any:
+        return self.decision or super().place(*arguments, **options)
+
+    def review(self, snapshot: Snapshot) -> Any:
+        return self.actions
+
+
+def test_a_policy_spawns_no_more_nodes_than_there_may_be(
+    make_foreman: MakeForeman, heard: Heard
+) -> None:
+    policy = Deciding()
+    policy.decision = Spawn("for everybody")
+    foreman = make_foreman(policy=policy, max_nodes=2, on_event=heard)
+    foreman.add(Probe())
+    foreman.add(Probe())
+    with pytest.raises(Infeasible, match="there are 2 nodes already; for everybody"):
+        foreman.add(Probe())
+    assert len(foreman.nodes) == 2
+
+
+@pytest.mark.parametrize("nonsense", ["node-1", Worker(), 1])
+def test_a_policy_that_places_by_nonsense_is_told_so(
+    make_foreman: MakeForeman, nonsense: object
+) -> None:
+    policy = Deciding()
+    policy.decision = nonsense
+    foreman = make_foreman(policy=policy)
+    worker = Probe()
+    with pytest.raises(TypeError, match="a policy places by Place, Spawn or Refuse, not by"):
+        foreman.add(worker)
+    assert foreman.nodes == ()
+    assert worker.node is None
+
+
+@pytest.mark.parametrize("nonsense", [Place("node-1", "why not"), Refuse("why not")])
+def test_a_policy_that_reviews_by_nonsense_spawns_nothing(
+    make_foreman: MakeForeman, nonsense: Any
+) -> None:
+    policy = Deciding()
+    foreman = make_foreman(policy=policy)
+    foreman.add(Probe())
+    policy.actions = [nonsense]
+    with pytest.raises(TypeError, match="not what a policy may do in a review: "):
+        foreman._dispatcher.review()
+    assert len(foreman.nodes) == 1
