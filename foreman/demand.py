@@ -148,8 +148,10 @@ class NodeView:
         load: Their loads added up.
         computing: The share of its time in which it computes, 0 to 1.
         longest: The longest hold of anybody there, seconds.
+        second: The longest hold of anybody else there, seconds.
         round: What it takes to serve each of them once, seconds.
         strictest: The strictest latency promised to any that would itself keep it, seconds.
+        queue: How long a queue anybody who comes will find or be in, at least, seconds.
     """
 
     name: str
@@ -167,20 +169,27 @@ class NodeView:
     load: float = field(init=False, repr=False, eq=False)
     computing: float = field(init=False, repr=False, eq=False)
     longest: float = field(init=False, repr=False, eq=False)
+    second: float = field(init=False, repr=False, eq=False)
     round: float = field(init=False, repr=False, eq=False)
     strictest: float = field(init=False, repr=False, eq=False)
+    queue: float = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         count = 0
-        load = computing = longest = together = 0.0
+        load = computing = longest = second = together = rush = slowest = 0.0
         strictest = math.inf
         for group in self.groups:
             count += group.count
             load += group.load
             computing += group.computing
             together += group.round
+            rush += group.rush
+            slowest = max(slowest, group.round / group.count)
             if group.hold > longest:
+                second = group.hold if group.count > 1 else longest
                 longest = group.hold
+            elif group.hold > second:
+                second = group.hold
             if group.required_latency < strictest and not group.outsized:
                 strictest = group.required_latency
         assign = object.__setattr__
@@ -188,8 +197,11 @@ class NodeView:
         assign(self, "load", load)
         assign(self, "computing", min(1.0, computing))
         assign(self, "longest", longest)
+        assign(self, "second", second)
         assign(self, "round", together)
         assign(self, "strictest", strictest)
+        mean = rush / (1.0 - load) if load < 1.0 else together
+        assign(self, "queue", min(mean, max(0.0, together - slowest)))
 
 
 @frozen(kw_only=True)

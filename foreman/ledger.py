@@ -38,7 +38,7 @@ BURSTY_FOR = 600.0
 
 # By how much the highest load of a node is forgotten in a second: nodes are not merged as soon as
 # those who run now and then are quiet.
-FADES = 0.94
+FADES = 0.965
 
 # How long a relapse counts, seconds.
 RELAPSE_COUNTS = 600.0

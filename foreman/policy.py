@@ -120,8 +120,8 @@ class BestFit:
         """Whether a glance at a node's sums shows what `find_obstacle` would; it often does."""
         strictest = node.strictest
         return (
-            node.longest > newcomer.required_latency
-            or newcomer.hold > strictest
+            node.longest + node.queue > newcomer.required_latency
+            or max(newcomer.hold, node.second) + node.queue > strictest
             or (node.load + newcomer.load > self.full and node.round - node.longest > strictest)
         ) and not (newcomer.outsized or strictest == math.inf)
 
