@@ -126,16 +126,20 @@ class Dispatcher:
     def add(self, worker: Worker) -> Node:
         """As `Foreman.add`."""
         with self.lock:
-            latency = worker.required_latency
             self._check_running()
-            if worker._foreman is not None:
+            latency = worker._join(self._foreman)
+            if latency is None:
                 raise ValueError(f"{_named(worker)} was added already")
-            demand = self._ledger.assume(_kind(worker), latency, worker.expected_hold)
             events: list[Event] = []
-            node, reason = self._find_node(demand, events)
+            node = None
+            try:
+                demand = self._ledger.assume(_kind(worker), latency, worker.expected_hold)
+                node, reason = self._find_node(demand, events)
+            finally:
+                if node is None:
+                    worker._foreman = None
             if node is not None:
-                seat = self._ledger.seat(worker, node, demand, reason)
-                worker._foreman, worker._seat = self._foreman, seat
+                worker._seat = seat = self._ledger.seat(worker, node, demand, reason)
         self.follow_strictest()
         if node is None:
             self._foreman.tell(Refused(worker, latency, reason))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from foreman.seat import Seat
 
 logger = logging.getLogger(__name__)
+
+# Guards whether a worker has a Foreman, and what it declares while it has none.
+_joining = Lock()
 
 
 @frozen(kw_only=True)
@@ -81,7 +85,7 @@ class Worker:
     def __init__(self) -> None:
         self._required_latency = self._default_latency
         self._errors = 0
-        self._foreman: Foreman | None = None  # guarded by the Foreman's lock
+        self._foreman: Foreman | None = None  # guarded by the Foreman's lock and `_joining`
         self._seat: Seat | None = None  # guarded by the Foreman's lock
         self._home: Node | None = None  # where it is attached; written by that node's thread
         self._mailbox: Mailbox | None = None
@@ -145,11 +149,23 @@ class Worker:
         """It ran on another node before. On the new node's thread."""
 
     def _declare(self, seconds: float) -> None:
-        foreman = self._foreman
-        if foreman is None:
-            self._required_latency = seconds
-        else:
+        with _joining:
+            foreman = self._foreman
+            if foreman is None:
+                self._required_latency = seconds
+        if foreman is not None:
             foreman.require(self, seconds)
+
+    def _join(self, foreman: Foreman) -> float | None:
+        """Have a Foreman from now on; returns what it declares, or None when it has one already.
+
+        Whoever declares something else from here on waits until it is placed.
+        """
+        with _joining:
+            if self._foreman is not None:
+                return None
+            self._foreman = foreman
+            return self._required_latency
 
     def _waits(self) -> WaitStatistics:
         home = self._home

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -156,6 +157,62 @@ def test_a_thread_that_cannot_be_made_leaves_no_loop_open(
     foreman.stop()
     assert len(loops) > 2
     assert all(loop.is_closed() for loop in loops)
+
+
+# ---------------------------------------------------------------- declaring while being added
+
+
+class Interrupted(Told):
+    """Has something else happen on another thread while it is asked about a newcomer."""
+
+    meanwhile: Callable[[], object] | None = None
+    thread: threading.Thread | None = None
+
+    def assume(self, kind: str, required_latency: float, shown: Demand | None) -> Demand:
+        if self.meanwhile is not None:
+            self.thread = threading.Thread(target=self.meanwhile)
+            self.meanwhile = None
+            self.thread.start()
+            self.thread.join(0.2)  # it may have to wait until this has returned
+        return super().assume(kind, required_latency, shown)
+
+
+def test_what_is_declared_while_it_is_added_is_promised(make_foreman: MakeForeman) -> None:
+    policy = Interrupted()
+    foreman = make_foreman(policy=policy)
+    worker = Probe(1.0)
+
+    def declare() -> None:
+        worker.required_latency = 0.25
+
+    policy.meanwhile = declare
+    foreman.add(worker)
+    assert policy.thread is not None
+    policy.thread.join(PATIENCE)
+    assert worker.required_latency == 0.25
+    assert worker.node is not None
+    assert worker.node.roster.latencies == (0.25,)
+
+
+def test_two_foremen_do_not_take_the_same_worker(make_foreman: MakeForeman) -> None:
+    policy = Interrupted()
+    foreman, other = make_foreman(policy=policy), make_foreman()
+    worker = Probe()
+    errors: list[ValueError] = []
+
+    def add() -> None:
+        try:
+            other.add(worker)
+        except ValueError as error:
+            errors.append(error)
+
+    policy.meanwhile = add
+    node = foreman.add(worker)
+    assert policy.thread is not None
+    policy.thread.join(PATIENCE)
+    assert len(errors) == 1
+    assert worker.node is node
+    assert other.nodes == ()
 
 
 # ---------------------------------------------------------------- misuse
