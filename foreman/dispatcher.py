@@ -265,6 +265,8 @@ class Dispatcher:
 
     def go_on(self, seconds: float) -> None:
         """So much time has passed since the last call: more of those who are to leave may go."""
+        if not self._evacuations:
+            return
         with self.lock:
             evacuations = list(self._evacuations.values())
             for evacuation in evacuations:

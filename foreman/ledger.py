@@ -24,6 +24,10 @@ from foreman.seat import Seat
 BELIEVED_AFTER = 16
 WINDOWS_BELIEVED_AFTER = 4
 
+# Who held its node for longer than it would wait itself is believed to hold it for less only below
+# this share of that. Otherwise those about there would be promised something every other moment.
+REFORMED = 0.5
+
 # Broken promises less than this apart, seconds, are taken for one that was looked at again; a
 # single thing that takes longer makes its node stuck.
 ONE_WAIT = 0.1
@@ -262,6 +266,9 @@ class Ledger(Generic[N]):
                 seat.windows += 1
             known = cost.runs >= BELIEVED_AFTER or seat.windows >= WINDOWS_BELIEVED_AFTER
             believed = known or cost.hold > before.hold
+            latency = before.required_latency
+            if before.hold > latency >= cost.hold > REFORMED * latency:
+                believed = False  # though it may be about to keep to it
             demand = Demand(
                 kind=before.kind,
                 required_latency=before.required_latency,

@@ -114,7 +114,7 @@ def test_patience_doubles_when_pardoned_offenders_offend_again() -> None:
     sim = Simulation()
     add_strict(sim, 4)
     (offender,) = add_offenders(sim, 1, computing=1.0)
-    patience = []
+    patience: list[float] = []
     for _ in range(4):
         offender.load = 0.2
         sim.advance(5)
