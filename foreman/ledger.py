@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
+from math import inf, nextafter
 from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import define, evolve, frozen
@@ -24,9 +25,9 @@ from foreman.seat import Seat
 BELIEVED_AFTER = 16
 WINDOWS_BELIEVED_AFTER = 4
 
-# Who held its node for longer than it would wait itself is believed to hold it for less only below
-# this share of that. Otherwise those about there would be promised something every other moment.
-REFORMED = 0.5
+# Who held its node for longer than it would wait itself is taken for one that does until its holds
+# are below this share of that: one whose holds vary about there would else be moved with each turn.
+REFORMED = 0.75
 
 # Broken promises less than this apart, seconds, are taken for one that was looked at again; a
 # single thing that takes longer makes its node stuck.
@@ -266,14 +267,14 @@ class Ledger(Generic[N]):
                 seat.windows += 1
             known = cost.runs >= BELIEVED_AFTER or seat.windows >= WINDOWS_BELIEVED_AFTER
             believed = known or cost.hold > before.hold
-            latency = before.required_latency
-            if before.hold > latency >= cost.hold > REFORMED * latency:
-                believed = False  # though it may be about to keep to it
+            hold, latency = cost.hold, before.required_latency
+            if before.measured and before.hold > latency >= hold > REFORMED * latency:
+                hold = nextafter(latency, inf)
             demand = Demand(
                 kind=before.kind,
-                required_latency=before.required_latency,
-                hold=cost.hold if believed else before.hold,
-                mean=min(cost.mean, cost.hold) if believed else before.mean,
+                required_latency=latency,
+                hold=hold if believed else before.hold,
+                mean=min(cost.mean, hold) if believed else before.mean,
                 load=cost.load,
                 computing=before.computing if cost.computing is None else cost.computing,
                 measured=before.measured or believed,

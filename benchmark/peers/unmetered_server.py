@@ -17,7 +17,7 @@ def watch_nothing(watcher: Watcher) -> None:
 
 def main() -> None:
     Node.enter = Node.leave = staticmethod(id)  # type: ignore[method-assign, assignment]
-    Watcher._run = watch_nothing  # type: ignore[method-assign]
+    Watcher._run = watch_nothing  # type: ignore[method-assign, assignment]
     foreman_server.main()
 
 

@@ -26,6 +26,7 @@ from tests.foreman.conftest import (
     Told,
     until,
 )
+from tests.foreman.simulation import Simulation
 
 
 class Compared(float):
@@ -269,3 +270,18 @@ def test_a_policy_that_reviews_by_nonsense_spawns_nothing(
     with pytest.raises(TypeError, match="not what a policy may do in a review: "):
         foreman._dispatcher.review()
     assert len(foreman.nodes) == 1
+
+
+# ---------------------------------------------------------------- nothing swings
+
+
+def test_those_whose_holds_vary_about_their_own_latency_are_not_moved_about() -> None:
+    sim = Simulation(max_nodes=32, lock_delay=1e-4)
+    for _ in range(10):
+        sim.add("app.Small", 1.0, 0.0001, 0.001)
+        sim.add("app.Varying", 0.05, 0.05, 0.03, mean=0.017, jitter=0.3)
+        sim.add("app.Sleeping", 0.01, 0.05, 0.1, computing=0.0, jitter=0.3)
+    sim.advance(60)
+    settled = sim.count("move")
+    sim.advance(180)
+    assert sim.count("move") - settled < 6, "less than two a minute"
