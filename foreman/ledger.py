@@ -27,7 +27,7 @@ WINDOWS_BELIEVED_AFTER = 4
 
 # Who held its node for longer than it would wait itself is taken for one that does until its holds
 # are below this share of that: one whose holds vary about there would else be moved with each turn.
-REFORMED = 0.75
+REFORMED = 0.5
 
 # Broken promises less than this apart, seconds, are taken for one that was looked at again; a
 # single thing that takes longer makes its node stuck.
