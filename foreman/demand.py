@@ -148,10 +148,11 @@ class NodeView:
         load: Their loads added up.
         computing: The share of its time in which it computes, 0 to 1.
         longest: The longest hold of anybody there, seconds.
-        second: The longest hold of anybody else there, seconds.
         round: What it takes to serve each of them once, seconds.
         strictest: The strictest latency promised to any that would itself keep it, seconds.
-        queue: How long a queue anybody who comes will find or be in, at least, seconds.
+        least_wait: What anybody who comes might have to wait, at least, seconds.
+        most_hold: How long anybody who comes may hold the node, at most, seconds; negative when
+            somebody's promise is broken without that.
     """
 
     name: str
@@ -169,10 +170,10 @@ class NodeView:
     load: float = field(init=False, repr=False, eq=False)
     computing: float = field(init=False, repr=False, eq=False)
     longest: float = field(init=False, repr=False, eq=False)
-    second: float = field(init=False, repr=False, eq=False)
     round: float = field(init=False, repr=False, eq=False)
     strictest: float = field(init=False, repr=False, eq=False)
-    queue: float = field(init=False, repr=False, eq=False)
+    least_wait: float = field(init=False, repr=False, eq=False)
+    most_hold: float = field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         count = 0
@@ -197,11 +198,12 @@ class NodeView:
         assign(self, "load", load)
         assign(self, "computing", min(1.0, computing))
         assign(self, "longest", longest)
-        assign(self, "second", second)
         assign(self, "round", together)
         assign(self, "strictest", strictest)
         mean = rush / (1.0 - load) if load < 1.0 else together
-        assign(self, "queue", min(mean, max(0.0, together - slowest)))
+        queue = min(mean, max(0.0, together - slowest))
+        assign(self, "least_wait", longest + queue)
+        assign(self, "most_hold", strictest - queue if second + queue <= strictest else -1.0)
 
 
 @frozen(kw_only=True)

@@ -80,7 +80,8 @@ class Dispatcher:
         self._tunes_interval = tunes_interpreter and self._has_lock
         self._tunes_collector = tunes_collector
         self._carrier = Carrier(self, move_timeout)
-        self.lock = threading.Lock()
+        # Reentrant, because the collector may run a finalizer that calls in on the same thread.
+        self.lock = threading.RLock()
         self._pool = NodePool(loop_factory, clock, self.lock, self._learn, self._bury)
         self._ledger: Ledger[Node] = Ledger(policy, max_nodes)
         self._bound: Counter[Node] = Counter()

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -88,7 +89,7 @@ class Node:
         name: str,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
-        guard: threading.Lock,
+        guard: AbstractContextManager[bool],
         report: Callable[[Node, list[tuple[Worker, float]]], None],
         ended: Callable[[Node], None],
     ) -> None:

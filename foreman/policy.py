@@ -81,14 +81,15 @@ class BestFit:
         load, count = -1.0, -1  # of the best
         # What more is asked of a node than it can do, others could, unless there is one lock.
         most = math.inf if snapshot.lock_delay else self.full - newcomer.load
+        hold, latency, keeps = newcomer.hold, newcomer.required_latency, not newcomer.outsized
         for node in snapshot.nodes:  # there may be hundreds: what is quick to see comes first
             there = node.load
             if there > most and node.count:
                 continue
             if (there < load or (there == load and node.count <= count)) and node.name != home:
                 continue
-            if self._is_hopeless(node, newcomer):
-                continue
+            if keeps and (node.least_wait > latency or node.most_hold < hold):
+                continue  # as `find_obstacle` would say
             if node.stuck or node.retiring or node.name == avoid:
                 continue
             if find_obstacle((*node.groups, newcomer), self.conditions(node, snapshot)) is None:
@@ -115,15 +116,6 @@ class BestFit:
             if free
             else Refuse(f"all {len(snapshot.nodes)} nodes are taken; {reason}")
         )
-
-    def _is_hopeless(self, node: NodeView, newcomer: Group) -> bool:
-        """Whether a glance at a node's sums shows what `find_obstacle` would; it often does."""
-        strictest = node.strictest
-        return (
-            node.longest + node.queue > newcomer.required_latency
-            or max(newcomer.hold, node.second) + node.queue > strictest
-            or (node.load + newcomer.load > self.full and node.round - node.longest > strictest)
-        ) and not (newcomer.outsized or strictest == math.inf)
 
     def _squeeze(
         self, demand: Demand, open_nodes: Sequence[NodeView], snapshot: Snapshot

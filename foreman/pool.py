@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from foreman.node import Node
@@ -33,7 +33,7 @@ class NodePool:
         self,
         loop_factory: Callable[[], asyncio.AbstractEventLoop],
         clock: Callable[[], float],
-        guard: threading.Lock,
+        guard: AbstractContextManager[bool],
         report: Callable[[Node, list[tuple[Worker, float]]], None],
         ended: Callable[[Node], None],
     ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -285,3 +287,36 @@ def test_those_whose_holds_vary_about_their_own_latency_are_not_moved_about() ->
     settled = sim.count("move")
     sim.advance(180)
     assert sim.count("move") - settled < 6, "less than two a minute"
+
+
+FINALIZING = """
+import gc
+from foreman import BestFit, Foreman, Worker
+
+class Cycle:
+    def __init__(self, foreman, worker):
+        self.foreman, self.worker, self.me = foreman, worker, self
+    def __del__(self):
+        self.foreman.remove(self.worker)
+        print(self.foreman.statistics().workers)
+
+class Collecting(BestFit):
+    def place(self, *args, **options):
+        gc.collect()
+        return super().place(*args, **options)
+
+gc.disable()
+with Foreman(policy=Collecting()) as foreman:
+    worker = Worker()
+    foreman.add(worker)
+    Cycle(foreman, worker)
+    foreman.add(Worker())
+"""
+
+
+def test_a_finalizer_may_call_in_wherever_the_collector_runs() -> None:
+    """Under the Foreman's lock things are allocated, so the collector may run there, too."""
+    ended = subprocess.run(
+        [sys.executable, "-c", FINALIZING], capture_output=True, text=True, timeout=20
+    )
+    assert ended.stdout == "1\n", ended.stderr
