@@ -140,7 +140,7 @@ class NodeView:
         late: How many promises it broke in a row since it was last acted on, counted once a look.
         bursty: Whether its workers have shown to become ready at the same time, so that the queue
             must be taken at its longest.
-        busiest: The highest load lately.
+        busiest: The highest load that was measured lately.
         calm: Seconds since it last broke several promises in a row, had to be relieved, or was
             spawned.
         settled: Seconds since it was last acted on: since what was measured is about what is there.

@@ -360,7 +360,9 @@ class Ledger(Generic[N]):
             conduct.bursty, conduct.view = False, None
         view = self._view(node)
         faded = conduct.busiest * FADES ** (now - conduct.reviewed)
-        conduct.busiest, conduct.reviewed = max(view.load, faded), now
+        # What is only reserved keeps nobody busy.
+        load = sum(group.load for group in view.groups if group.measured)
+        conduct.busiest, conduct.reviewed = max(load, faded), now
         return evolve(
             view,
             busiest=conduct.busiest,

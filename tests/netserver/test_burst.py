@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections import Counter
 from contextlib import ExitStack
 from typing import Any
@@ -11,6 +12,9 @@ from foreman import BestFit, Foreman, events
 from netserver import Connection, Server
 
 BURST = 2000
+
+# Moving them all takes some seconds of a quarter of the time, after the calm.
+GATHERING = 40.0  # seconds
 
 
 class Echo(Connection):
@@ -41,7 +45,10 @@ def test_a_burst_is_spread_at_once_and_gathered_when_it_is_quiet(until: Any) -> 
         for client in clients[::100]:
             client.sendall(b"12hi")
             assert client.recv(10) == b"12hi"
-        until(lambda: len(foreman.nodes) <= 2, "gathering them")
+        ends = time.monotonic() + GATHERING
+        while len(foreman.nodes) > 2:
+            assert time.monotonic() < ends, foreman.statistics()
+            time.sleep(0.05)
         for client in clients[::100]:
             client.sendall(b"12hi")
             assert client.recv(10) == b"12hi"
