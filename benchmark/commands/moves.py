@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+import math
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from statistics import median
 
@@ -141,9 +142,12 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
 def _read_rate(text: str) -> float | None:
     if text == "auto":
         return None
-    rate = float(text)
-    if not 0 < rate < float("inf"):
-        raise ValueError(text)
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise ArgumentTypeError(f"must be auto or a number above 0, not {text!r}")
     return rate
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -107,10 +107,10 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
 
 
 def _read_sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(size) for size in text.split(","))
-    if min(sizes) < FEWEST:
-        raise ValueError(text)
-    return sizes
+    sizes = text.split(",")
+    if not all(size.strip().isdecimal() and int(size) >= FEWEST for size in sizes):
+        raise ArgumentTypeError(f"must be whole numbers of at least {FEWEST}, not {text!r}")
+    return tuple(int(size) for size in sizes)
 
 
 def _title(options: Namespace) -> str:
