@@ -120,7 +120,7 @@ class Dispatcher:
             if self._pool.end(node, max(0.1, ends - self.clock())):
                 self._foreman.tell(Retired(node, "the Foreman stops"))
         self._pool.close(max(0.1, ends - self.clock()))
-        self._wish(None)
+        self.follow_strictest()  # nobody's, unless it was started again meanwhile
 
     # ---------------------------------------------------------------- workers
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 
 import pytest
 
 from foreman import Foreman, Worker
 from foreman.collector import NEVER
 from foreman.interpreter import has_lock, interval_for
+from tests.foreman.conftest import PATIENCE, Block, MakeForeman, until
 
 
 class Strict(Worker):
@@ -41,4 +43,23 @@ def test_the_process_follows_the_strictest_worker(
         foreman.remove(worker).result(15)
         assert tuned() == pytest.approx(before)
         foreman.add(Strict())
+    assert tuned() == pytest.approx(before)
+
+
+@pytest.mark.skipif(not has_lock(), reason="there is no interpreter lock")
+def test_one_started_again_while_it_stops_keeps_its_tuning(make_foreman: MakeForeman) -> None:
+    before = tuned()
+    foreman = make_foreman()
+    blocker = Block()
+    foreman.add(blocker)
+    blocker.hold()
+    stopping = threading.Thread(target=foreman.stop)
+    stopping.start()
+    until(lambda: not foreman.nodes)
+    assert foreman.start()
+    foreman.add(Strict())
+    blocker.released.set()
+    stopping.join(PATIENCE)
+    assert tuned()[0] == pytest.approx(interval_for(0.010))
+    foreman.stop()
     assert tuned() == pytest.approx(before)
