@@ -254,13 +254,15 @@ class Ledger(Generic[N]):
         they are long is believed at once.
 
         Args:
-            costs: Of workers of one node, within one window.
+            costs: Of workers that ran on one node, within one window. Some may be on their way to
+                another, where they count already.
         """
-        node: N | None = None
+        where: dict[str, N] = {}  # one of the kind counts there
         ran: Counter[str] = Counter()
         shown: defaultdict[str, list[Demand]] = defaultdict(list)
         for seat, cost in costs:
-            node, before = seat.node, seat.demand
+            before = seat.demand
+            where[before.kind] = seat.node
             ran[before.kind] += 1
             if cost.runs > seat.runs:
                 seat.runs = cost.runs
@@ -283,8 +285,7 @@ class Ledger(Generic[N]):
             if believed:
                 shown[demand.kind].append(demand)
             self._enter(seat, demand)
-        for kind in ran:
-            assert node is not None
+        for kind, node in where.items():
             alike = [group for group in node.roster.groups() if group.kind == kind]
             load = sum(group.load for group in alike) / sum(group.count for group in alike)
             self._experience.learn(kind, shown[kind], ran[kind], load)

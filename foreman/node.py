@@ -352,9 +352,11 @@ class Node:
             report.append((worker, load if load > AT_REST else 0.0))
             if load > AT_REST:
                 self._loads[worker] = load
-        self._report(self, report)
-        if unfolded:
-            self.loop.call_soon(self._fold_some, period, before)
+        try:
+            self._report(self, report)
+        finally:  # or none would ever be added up again
+            if unfolded:
+                self.loop.call_soon(self._fold_some, period, before)
 
     def _end(self) -> None:
         self._ending = True

@@ -306,3 +306,18 @@ def test_the_policy_is_told_who_is_where_and_what_to_avoid(book: Book) -> None:
     decision = book.ledger.place(seat.demand, 0.005, home=book.node, avoid=book.node)
     assert decision == Place("node-1", "not node-1")
     assert (book.policy.shown[-1].max_nodes, book.policy.shown[-1].lock_delay) == (8, 0.005)
+
+
+def test_what_is_learned_of_one_that_is_on_its_way_counts_where_it_goes() -> None:
+    """It is still metered where it was, and nobody else of its kind need be there."""
+    book = Book()
+    there = SimNode("node-2")
+    book.ledger.enlist(there, 0.0)
+    leaving = book.add(demand(kind="app.Leaving", measured=False))
+    stays = book.add(demand(kind="app.Stays", measured=False))
+    book.ledger.reseat(leaving, there, leaving.demand, "it moves")
+    cost = Cost(runs=BELIEVED_AFTER, hold=0.01, mean=0.01, load=0.1)
+    book.ledger.learn([(leaving, cost), (stays, cost)])
+    assert leaving.demand.load == stays.demand.load == 0.1
+    for kind in ("app.Leaving", "app.Stays"):
+        assert book.ledger.assume(kind, 1.0, None).load == pytest.approx(0.1)
