@@ -18,6 +18,7 @@ from foreman.loops import new_loop
 from foreman.node import Node
 from foreman.policy import BestFit
 from foreman.statistics import ForemanStatistics, NodeStatistics
+from foreman.tuning import Tuning
 from foreman.watcher import Watcher
 from foreman.worker import Worker
 
@@ -74,8 +75,7 @@ class Foreman:
             clock,
             loop_factory or new_loop,
             move_timeout,
-            tune_interpreter,
-            tune_collector,
+            Tuning(interpreter=tune_interpreter, garbage=tune_collector),
         )
         # Guarded by the dispatcher's lock.
         self._watcher: Watcher | None = None

@@ -391,7 +391,7 @@ def test_a_node_that_ended_takes_nobody(
     assert home.stop(PATIENCE)
     assert late.node is None, "what a node leaves behind is forgotten"
     foreman.remove(late).result(PATIENCE)
-    assert not foreman._dispatcher._bound, "nor are those nodes remembered"
+    assert not foreman._dispatcher._seating.bound, "nor are those nodes remembered"
 
 
 def test_a_carry_that_finds_its_node_ended_lets_the_worker_go_once(
@@ -404,7 +404,7 @@ def test_a_carry_that_finds_its_node_ended_lets_the_worker_go_once(
         foreman._dispatcher._carrier.fetch(settled, seat, dead)
     assert settled.node is None
     assert foreman.statistics().workers == 0
-    assert not foreman._dispatcher._bound
+    assert not foreman._dispatcher._seating.bound
 
 
 def test_moved_off_a_node_that_ended(make_foreman: MakeForeman) -> None:

@@ -39,10 +39,11 @@ def foreman(make_foreman: MakeForeman, policy: Told, heard: Heard) -> Iterator[F
 def leaves_nothing(foreman: Foreman) -> None:
     """Once everybody has gone, nothing is kept of anybody."""
     dispatcher = foreman._dispatcher
-    assert dispatcher._evacuations == {}
-    until(lambda: not dispatcher._bound)
-    assert dispatcher._pool._dismissed == []
-    assert dispatcher._pool._spare is None
+    assert not dispatcher._evacuations
+    seating = dispatcher._seating
+    until(lambda: not seating.bound)
+    assert seating.pool._dismissed == []
+    assert seating.pool._spare is None
 
 
 def settle(foreman: Foreman, node: Node, workers: list[Reluctant]) -> None:
@@ -72,7 +73,7 @@ def lives_on(foreman: Foreman, node: Node) -> None:
     """It takes workers, and keeps them."""
     foreman._dispatcher.review()
     assert node in foreman.nodes
-    assert not foreman._dispatcher._ledger.is_retiring(node)
+    assert not foreman._dispatcher._seating.ledger.is_retiring(node)
     late = Probe()
     foreman.add(late)
     assert foreman.move(late, node).result(PATIENCE)
@@ -402,7 +403,7 @@ def test_several_groups_that_leave_one_node_leave_as_one(
 
     policy.order(foreman, relocate)
     until(lambda: sum(worker.leaving.is_set() for worker in workers) >= AT_ONCE_IN_NEED)
-    conduct = foreman._dispatcher._ledger._conducts[home.name]
+    conduct = foreman._dispatcher._seating.ledger._conducts[home.name]
     assert sum(worker.leaving.is_set() for worker in workers) == AT_ONCE_IN_NEED
     last = next(worker for worker in workers if worker.leaving.is_set())
     for worker in workers:

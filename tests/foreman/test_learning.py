@@ -52,7 +52,7 @@ def test_a_short_hold_is_believed_after_a_few_runs_only() -> None:
         (group,) = groups_on(foreman, node)
         assert group.measured
         assert 0 < group.hold < BestFit().assumed_hold * Quick.required_latency
-        assert foreman._dispatcher._ledger._experience.of(group.kind) is not None
+        assert foreman._dispatcher._seating.ledger._experience.of(group.kind) is not None
 
 
 def test_a_long_hold_is_believed_at_once() -> None:

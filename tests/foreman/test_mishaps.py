@@ -104,7 +104,7 @@ def test_a_policy_that_cannot_place_those_who_leave(
     assert sum(worker.node is not node for worker in workers) == first
     foreman._dispatcher.review()
     assert node in foreman.nodes
-    assert not foreman._dispatcher._ledger.is_retiring(node)
+    assert not foreman._dispatcher._seating.ledger.is_retiring(node)
     for worker in workers:
         foreman.remove(worker).result(PATIENCE)
         assert worker.log == ["start", "stop"]

@@ -103,12 +103,12 @@ def test_a_node_that_ends_slowly_is_waited_for_by_stop(foreman: Foreman) -> None
     """A node is dismissed without waiting for it, but stop does wait."""
     blocker = Block()
     node = foreman.add(blocker)
-    pool = foreman._dispatcher._pool
+    pool = foreman._dispatcher._seating.pool
     released = threading.Event()
     other = foreman.spawn()
     assert other.post(released.wait, PATIENCE)
     with foreman._dispatcher.lock:
-        foreman._dispatcher._ledger.strike_off(other)
+        foreman._dispatcher._seating.ledger.strike_off(other)
         pool.dismiss(other)
     assert other._thread.is_alive()
     assert foreman.nodes == (node,)

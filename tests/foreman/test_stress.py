@@ -136,10 +136,10 @@ def test_everything_at_once(make_foreman: MakeForeman) -> None:
     statistics = foreman.statistics()
     assert statistics.workers == 0
     assert statistics.events["moved"] > 100
-    assert statistics.events["retired"] > 0
     until(lambda: not foreman._dispatcher._evacuations)
     until(lambda: len(foreman.nodes) == 1)
+    assert foreman.statistics().events["retired"] > 0
     foreman.stop()
-    assert not foreman._dispatcher._bound
-    assert not foreman._dispatcher._pool._dismissed
+    assert not foreman._dispatcher._seating.bound
+    assert not foreman._dispatcher._seating.pool._dismissed
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("node-")])
