@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 
 @frozen(kw_only=True)
@@ -128,7 +128,70 @@ class Group:
         return self.measured and self.hold > self.required_latency
 
 
-@frozen(kw_only=True, slots=True)
+@frozen(kw_only=True)
+class Totals:
+    """What the workers of a node come to: looked at for node after node, and so made only once.
+
+    Attributes:
+        count: How many there are.
+        load: Their loads added up.
+        computing: The share of its time in which the node computes, 0 to 1.
+        rush: As of a `Group`.
+        round: What it takes to serve each of them once, seconds.
+        others: The least that this is for anybody there without its own part, seconds.
+        longest: The longest hold of anybody there, seconds.
+        second: The longest hold of anybody but that one, seconds.
+        strictest: The strictest latency promised to any that would itself keep it, seconds.
+    """
+
+    count: int
+    load: float
+    computing: float
+    rush: float
+    round: float
+    others: float
+    longest: float
+    second: float
+    strictest: float
+
+    @classmethod
+    def of(cls, groups: tuple[Group, ...]) -> Totals:
+        """Add them up."""
+        count = 0
+        load = computing = longest = second = together = rush = slowest = 0.0
+        strictest = math.inf
+        for group in groups:
+            count += group.count
+            load += group.load
+            computing += group.computing
+            together += group.round
+            rush += group.rush
+            slowest = max(slowest, group.round / group.count)
+            if group.hold > longest:
+                second = group.hold if group.count > 1 else longest
+                longest = group.hold
+            elif group.hold > second:
+                second = group.hold
+            if group.required_latency < strictest and not group.outsized:
+                strictest = group.required_latency
+        return cls(
+            count=count,
+            load=load,
+            computing=min(1.0, computing),
+            rush=rush,
+            round=together,
+            others=max(0.0, together - slowest),
+            longest=longest,
+            second=second,
+            strictest=strictest,
+        )
+
+
+def _add_up(node: NodeView) -> Totals:
+    return Totals.of(node.groups)
+
+
+@frozen(kw_only=True)
 class NodeView:
     """One node as the policy sees it.
 
@@ -144,15 +207,7 @@ class NodeView:
         calm: Seconds since it last broke several promises in a row, had to be relieved, or was
             spawned.
         settled: Seconds since it was last acted on: since what was measured is about what is there.
-        count: How many workers there are.
-        load: Their loads added up.
-        computing: The share of its time in which it computes, 0 to 1.
-        longest: The longest hold of anybody there, seconds.
-        round: What it takes to serve each of them once, seconds.
-        strictest: The strictest latency promised to any that would itself keep it, seconds.
-        least_wait: What anybody who comes might have to wait, at least, seconds.
-        most_hold: How long anybody who comes may hold the node, at most, seconds; negative when
-            somebody's promise is broken without that.
+        totals: What the groups add up to.
     """
 
     name: str
@@ -164,46 +219,17 @@ class NodeView:
     busiest: float = 0.0
     calm: float = 0.0
     settled: float = 0.0
+    totals: Totals = field(default=Factory(_add_up, takes_self=True), repr=False, eq=False)
 
-    # Sums over the groups, made together because a decision looks at all of them for every node.
-    count: int = field(init=False, repr=False, eq=False)
-    load: float = field(init=False, repr=False, eq=False)
-    computing: float = field(init=False, repr=False, eq=False)
-    longest: float = field(init=False, repr=False, eq=False)
-    round: float = field(init=False, repr=False, eq=False)
-    strictest: float = field(init=False, repr=False, eq=False)
-    least_wait: float = field(init=False, repr=False, eq=False)
-    most_hold: float = field(init=False, repr=False, eq=False)
+    @property
+    def count(self) -> int:
+        """How many workers there are."""
+        return self.totals.count
 
-    def __attrs_post_init__(self) -> None:
-        count = 0
-        load = computing = longest = second = together = rush = slowest = 0.0
-        strictest = math.inf
-        for group in self.groups:
-            count += group.count
-            load += group.load
-            computing += group.computing
-            together += group.round
-            rush += group.rush
-            slowest = max(slowest, group.round / group.count)
-            if group.hold > longest:
-                second = group.hold if group.count > 1 else longest
-                longest = group.hold
-            elif group.hold > second:
-                second = group.hold
-            if group.required_latency < strictest and not group.outsized:
-                strictest = group.required_latency
-        assign = object.__setattr__
-        assign(self, "count", count)
-        assign(self, "load", load)
-        assign(self, "computing", min(1.0, computing))
-        assign(self, "longest", longest)
-        assign(self, "round", together)
-        assign(self, "strictest", strictest)
-        mean = rush / (1.0 - load) if load < 1.0 else together
-        queue = min(mean, max(0.0, together - slowest))
-        assign(self, "least_wait", longest + queue)
-        assign(self, "most_hold", strictest - queue if second + queue <= strictest else -1.0)
+    @property
+    def load(self) -> float:
+        """Their loads added up."""
+        return self.totals.load
 
 
 @frozen(kw_only=True)
@@ -211,7 +237,7 @@ class Snapshot:
     """The whole picture on which a decision is made.
 
     Attributes:
-        nodes: The nodes there are.
+        nodes: The nodes there are, the fullest first: by load, then by count.
         max_nodes: How many there may be.
         lock_delay: What a ready worker loses to the interpreter lock for each other node that
             computes, seconds: the interpreter's switch interval, or 0 where there is no such lock.
@@ -227,4 +253,4 @@ class Snapshot:
     @cached_property
     def computing(self) -> float:
         """How many nodes' worth of computing there is."""
-        return sum(node.computing for node in self.nodes)
+        return sum(node.totals.computing for node in self.nodes)

@@ -226,6 +226,13 @@ class Dispatcher:
 
     # ---------------------------------------------------------------- for the watcher
 
+    def mark_stuck(self, node: Node, stuck: bool) -> None:
+        """Something keeps a node from coming round, or does not any more."""
+        if node.stuck is not stuck:
+            with self.lock:
+                node.stuck = stuck
+                self._seating.ledger.mark_stuck(node, stuck)
+
     def was_late(self, node: Node) -> None:
         """A node broke a promise."""
         with self.lock:

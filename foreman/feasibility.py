@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from foreman.demand import Group
+from foreman.demand import Group, Totals
 
 
 @frozen(kw_only=True)
@@ -102,6 +102,22 @@ def find_obstacle(groups: Sequence[Group], conditions: Conditions) -> Obstacle |
         if broken and not (group.outsized and _excused(groups, conditions)):
             return Obstacle(group, wait, hold, load)
     return None
+
+
+def has_obstacle(there: Totals, newcomer: Group, full: float) -> bool:
+    """Whether it is plain that `find_obstacle` finds one when these join: a glance, not a search.
+
+    The newcomer, where it keeps to what it declares, and the strictest that is there are looked at,
+    under the best of conditions.
+    """
+    queue = there.others
+    load = there.load + newcomer.load
+    if load <= full:
+        queue = min(queue, (there.rush + newcomer.rush) / (1.0 - load))
+    if there.longest + queue > newcomer.required_latency and not newcomer.outsized:
+        return there.round > 0.0
+    hold = newcomer.hold if newcomer.hold > there.second else there.second
+    return hold + queue > there.strictest and newcomer.round > 0.0
 
 
 def _excused(groups: Sequence[Group], conditions: Conditions) -> bool:

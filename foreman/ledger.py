@@ -16,6 +16,7 @@ from attrs import define, evolve, frozen
 from foreman.decisions import Action, Placement, Policy, Relocate
 from foreman.demand import Demand, NodeView, Snapshot
 from foreman.experience import Experience
+from foreman.lineup import Lineup
 from foreman.roster import Roster
 from foreman.seat import Seat
 
@@ -54,7 +55,6 @@ class Berth(Protocol):
 
     name: str
     roster: Roster
-    stuck: bool
 
 
 N = TypeVar("N", bound=Berth)
@@ -87,6 +87,7 @@ class _Conduct:
 
     late: int = 0
     late_at: float = 0.0
+    stuck: bool = False
     bursty: bool = False
     retiring: bool = False
     in_action: bool = False
@@ -94,7 +95,6 @@ class _Conduct:
     reviewed: float = 0.0
     calm_since: float = 0.0
     settled_since: float = 0.0
-    view: NodeView | None = None  # for placing, which does not look at times
 
 
 class Ledger(Generic[N]):
@@ -114,7 +114,8 @@ class Ledger(Generic[N]):
         self._max_nodes = max_nodes
         self._experience = Experience()
         self._by_name: dict[str, N] = {}
-        self._conducts: dict[str, _Conduct] = {}  # in the order of the nodes
+        self._conducts: dict[str, _Conduct] = {}
+        self._lineup: Lineup[N] = Lineup(self._view)
         self._relapses: deque[float] = deque(maxlen=16)
 
     # ---------------------------------------------------------------- nodes
@@ -124,15 +125,24 @@ class Ledger(Generic[N]):
         self.nodes = (*self.nodes, node)
         self._by_name[node.name] = node
         self._conducts[node.name] = _Conduct(calm_since=now, reviewed=now)
+        self._lineup.enlist(node)
 
     def strike_off(self, node: N) -> None:
         """There is a node less."""
         self.nodes = tuple(other for other in self.nodes if other is not node)
         del self._by_name[node.name], self._conducts[node.name]
+        self._lineup.strike_off(node)
 
     def find(self, name: str) -> N:
         """The node of that name."""
         return self._by_name[name]
+
+    def mark_stuck(self, node: N, stuck: bool) -> None:
+        """One thing keeps it from coming round, or does not any more."""
+        conduct = self._conducts.get(node.name)
+        if conduct is not None:
+            conduct.stuck = stuck
+            self._lineup.touch(node)
 
     def was_late(self, node: N, now: float) -> None:
         """It broke a promise."""
@@ -140,7 +150,7 @@ class Ledger(Generic[N]):
         if conduct is None:
             return
         since = now - conduct.late_at
-        if node.stuck:  # one thing keeps them all waiting: that is neither a burst nor calm
+        if conduct.stuck:  # one thing keeps them all waiting: that is neither a burst nor calm
             conduct.late, conduct.calm_since = 0, now
         elif since >= ONE_WAIT:
             conduct.late = conduct.late + 1 if since < IN_A_ROW else 1
@@ -153,7 +163,7 @@ class Ledger(Generic[N]):
         conduct = self._conducts[node.name]
         conduct.in_action = True
         conduct.retiring = retiring
-        conduct.view = None
+        self._lineup.touch(node)
 
     def end_action(self, node: N, now: float, *, retiring: bool = False) -> None:
         """They have been. What was counted before is not about those who are left."""
@@ -163,7 +173,7 @@ class Ledger(Generic[N]):
             conduct.retiring = retiring
             conduct.late = 0
             conduct.settled_since = conduct.calm_since = now
-            conduct.view = None
+            self._lineup.touch(node)
 
     def unsettle(self, node: N, now: float) -> None:
         """Somebody from outside changed what it runs: leave it like that for a while."""
@@ -222,7 +232,9 @@ class Ledger(Generic[N]):
         self, demand: Demand, lock_delay: float, home: N | None = None, avoid: N | None = None
     ) -> Placement:
         """Ask the policy; nothing is entered."""
-        snapshot = Snapshot(nodes=self._views(), max_nodes=self._max_nodes, lock_delay=lock_delay)
+        snapshot = Snapshot(
+            nodes=self._lineup.views(), max_nodes=self._max_nodes, lock_delay=lock_delay
+        )
         return self._policy.place(
             demand,
             snapshot,
@@ -301,7 +313,7 @@ class Ledger(Generic[N]):
         while self._relapses and now - self._relapses[0] > RELAPSE_COUNTS:
             self._relapses.popleft()
         snapshot = Snapshot(
-            nodes=tuple([self._view_at(node, now) for node in self.nodes]),
+            nodes=tuple([self._view_at(view, now) for view in self._lineup.views()]),
             max_nodes=self._max_nodes,
             lock_delay=lock_delay,
             relapses=len(self._relapses),
@@ -326,46 +338,30 @@ class Ledger(Generic[N]):
             seat.pardoned = seat.pardoned or seat.offended
         return seats
 
-    def _views(self) -> tuple[NodeView, ...]:
-        """All nodes as they are now. Most have not changed since the last decision."""
-        return tuple(
-            [
-                view
-                if (view := conduct.view) is not None
-                and view.groups is node.roster.shown
-                and view.stuck is node.stuck
-                else self._view(node)
-                for node, conduct in zip(self.nodes, self._conducts.values(), strict=True)
-            ]
+    def _view(self, node: N) -> NodeView:
+        """A node as it is now, without times: all that placing looks at."""
+        conduct = self._conducts[node.name]
+        return NodeView(
+            name=node.name,
+            groups=node.roster.groups(),
+            stuck=conduct.stuck,
+            retiring=conduct.retiring,
+            bursty=conduct.bursty,
         )
 
-    def _view(self, node: N) -> NodeView:
-        """A node as it is now, without times; kept until something of it changes."""
-        conduct = self._conducts[node.name]
-        groups = node.roster.groups()
-        view = conduct.view
-        if view is None or view.groups is not groups or view.stuck is not node.stuck:
-            view = conduct.view = NodeView(
-                name=node.name,
-                groups=groups,
-                stuck=node.stuck,
-                retiring=conduct.retiring,
-                bursty=conduct.bursty,
-            )
-        return view
-
-    def _view_at(self, node: N, now: float) -> NodeView:
-        """A node as it is now, for a review."""
-        conduct = self._conducts[node.name]
+    def _view_at(self, view: NodeView, now: float) -> NodeView:
+        """The same with times, for a review."""
+        conduct = self._conducts[view.name]
         if conduct.bursty and now - conduct.calm_since > BURSTY_FOR:
-            conduct.bursty, conduct.view = False, None
-        view = self._view(node)
+            conduct.bursty = False
+            self._lineup.touch(self.find(view.name))
         faded = conduct.busiest * FADES ** (now - conduct.reviewed)
         # What is only reserved keeps nobody busy.
         load = sum(group.load for group in view.groups if group.measured)
         conduct.busiest, conduct.reviewed = max(load, faded), now
         return evolve(
             view,
+            bursty=conduct.bursty,
             busiest=conduct.busiest,
             late=conduct.late if now - conduct.late_at < IN_A_ROW else 0,
             calm=now - conduct.calm_since,

@@ -103,7 +103,7 @@ class Node:
         # The Foreman's lock, and what it guards.
         self._guard = guard
         self.roster = Roster()
-        # Owned by the watcher's thread; read under no lock by anybody.
+        # Written by the watcher's thread; read under no lock by anybody.
         self.stuck = False
         self.seen_hold = 0.0
         # Owned by this node's thread; read by the watcher.

@@ -9,7 +9,7 @@ from attrs import Attribute, evolve, field, frozen, validators
 
 from foreman.decisions import Action, Place, Placement, Refuse, Spawn
 from foreman.demand import Demand, Group, NodeView, Snapshot
-from foreman.feasibility import Conditions, find_obstacle
+from foreman.feasibility import Conditions, find_obstacle, has_obstacle
 from foreman.merging import merge
 from foreman.relief import Refused, relieve
 
@@ -77,27 +77,23 @@ class BestFit:
         self, demand: Demand, snapshot: Snapshot, home: str | None = None, avoid: str | None = None
     ) -> Placement:
         newcomer = Group.of(demand)
-        best: NodeView | None = None
-        load, count = -1.0, -1  # of the best
+        if home is not None and self._fits(newcomer, home, snapshot):
+            return Place(home, "stays: every latency there can be kept")
         # What more is asked of a node than it can do, others could, unless there is one lock.
         most = math.inf if snapshot.lock_delay else self.full - newcomer.load
-        hold, latency, keeps = newcomer.hold, newcomer.required_latency, not newcomer.outsized
         for node in snapshot.nodes:  # there may be hundreds: what is quick to see comes first
-            there = node.load
-            if there > most and node.count:
+            totals = node.totals
+            if totals.load > most and totals.count:
                 continue
-            if (there < load or (there == load and node.count <= count)) and node.name != home:
+            if has_obstacle(totals, newcomer, self.full):
                 continue
-            if keeps and (node.least_wait > latency or node.most_hold < hold):
-                continue  # as `find_obstacle` would say
             if node.stuck or node.retiring or node.name == avoid:
                 continue
             if find_obstacle((*node.groups, newcomer), self.conditions(node, snapshot)) is None:
-                if node.name == home:
-                    return Place(home, "stays: every latency there can be kept")
-                best, load, count = node, node.load, node.count
-        if best is not None:
-            return Place(best.name, f"the fullest of the nodes that can keep it, {best.count} here")
+                return Place(
+                    node.name,
+                    f"the fullest of the nodes that can keep it, {totals.count} here",
+                )
         open_nodes = [
             node
             for node in snapshot.nodes
@@ -115,6 +111,15 @@ class BestFit:
             Spawn(reason)
             if free
             else Refuse(f"all {len(snapshot.nodes)} nodes are taken; {reason}")
+        )
+
+    def _fits(self, newcomer: Group, name: str, snapshot: Snapshot) -> bool:
+        """Whether it can be on that node."""
+        return any(
+            not (node.stuck or node.retiring)
+            and find_obstacle((*node.groups, newcomer), self.conditions(node, snapshot)) is None
+            for node in snapshot.nodes
+            if node.name == name
         )
 
     def _squeeze(
@@ -157,7 +162,7 @@ class BestFit:
         """Under what the workers of a node are served."""
         lock_wait = 0.0
         if snapshot.lock_delay:
-            lock_wait = snapshot.lock_delay * (snapshot.computing - node.computing)
+            lock_wait = snapshot.lock_delay * (snapshot.computing - node.totals.computing)
         return Conditions(
             full=self.full,
             lock_wait=lock_wait,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from heapq import nlargest
 from math import frexp
 from typing import TYPE_CHECKING, TypeAlias
@@ -30,17 +31,18 @@ class Roster:
             be read without the lock.
         promised: The strictest latency promised here, seconds: declared by any who does not hold
             its node for longer itself. Infinite when nothing is promised. As of the last `groups`.
-        shown: What `groups` last returned; None when something has changed since.
+        on_change: Called with nothing when `groups` has become another, once until it is asked for.
     """
 
-    __slots__ = ("_groups", "count", "latencies", "promised", "shown")
+    __slots__ = ("_groups", "_shown", "count", "latencies", "on_change", "promised")
 
     def __init__(self) -> None:
         self._groups: dict[_Key, _Tally] = {}
         self.count = 0
         self.latencies: tuple[float, ...] = ()
         self.promised = math.inf
-        self.shown: tuple[Group, ...] | None = None
+        self.on_change: Callable[[], object] | None = None
+        self._shown: tuple[Group, ...] | None = None  # as `groups` returned it; None when changed
 
     def add(self, seat: Seat, demand: Demand) -> None:
         alike = _key(demand)
@@ -51,7 +53,7 @@ class Roster:
             self.promised = min(self.promised, demand.required_latency)
         tally.add(seat, demand)
         self.count += 1
-        self.shown = None
+        self._change()
 
     def remove(self, seat: Seat, demand: Demand) -> None:
         alike = _key(demand)
@@ -61,7 +63,7 @@ class Roster:
             del self._groups[alike]
             self._list_latencies()
         self.count -= 1
-        self.shown = None
+        self._change()
 
     def replace(self, seat: Seat, before: Demand, after: Demand) -> None:
         """What one who counts here costs has changed."""
@@ -70,17 +72,17 @@ class Roster:
             tally = self._groups[alike]
             tally.remove(seat, before)
             tally.add(seat, after)
-            self.shown = None
+            self._change()
         else:
             self.remove(seat, before)
             self.add(seat, after)
 
     def groups(self) -> tuple[Group, ...]:
-        if self.shown is None:
-            self.shown = tuple([tally.group(key) for key, tally in self._groups.items()])
-            kept = [group.required_latency for group in self.shown if not group.outsized]
+        if self._shown is None:
+            self._shown = tuple([tally.group(key) for key, tally in self._groups.items()])
+            kept = [group.required_latency for group in self._shown if not group.outsized]
             self.promised = min(kept) if kept else math.inf
-        return self.shown
+        return self._shown
 
     def members(self, group: Group | None = None, count: int | None = None) -> list[Seat]:
         """The seats of the workers.
@@ -97,6 +99,12 @@ class Roster:
             return [seat for tally in tallies for seat in tally.members]
         held = [(d.hold, n, seat) for t in tallies for n, (seat, d) in enumerate(t.members.items())]
         return [seat for _, _, seat in nlargest(count, held)]
+
+    def _change(self) -> None:
+        if self._shown is not None:
+            self._shown = None
+            if self.on_change is not None:
+                self.on_change()
 
     def _list_latencies(self) -> None:
         self.latencies = tuple(sorted({key[1] for key in self._groups}))

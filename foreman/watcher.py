@@ -126,7 +126,7 @@ class Watcher:
         if min(waiting, held) > max(promised, STUCK_AFTER):
             self._report_stuck(node, watched, waiting, promised, now)
         elif not waiting:
-            node.stuck = False  # only now: it came round
+            self._dispatcher.mark_stuck(node, False)  # only now: it came round
             if not node.is_active():
                 if now > watched.rests:
                     watched.rests = self._dispatcher.rest(node)
@@ -140,7 +140,7 @@ class Watcher:
     ) -> None:
         if node.stuck:
             return
-        node.stuck = True
+        self._dispatcher.mark_stuck(node, True)
         holder = node.holder
         reason = (
             f"{node.name} has not come round for {waiting:.3g} s, {promised:g} s were promised"

@@ -41,7 +41,7 @@ class SimNode:
     """One node.
 
     Attributes:
-        name, roster, stuck: What the ledger has to know.
+        name, roster: What the ledger has to know.
         active: The workers that ran in this window.
         watched: Those that its meters look at although they did not.
         backlog: Work that is left over from the windows before, seconds.
@@ -51,7 +51,6 @@ class SimNode:
 
     name: str
     roster: Roster = field(factory=Roster)
-    stuck: bool = False
     active: list[SimWorker] = field(factory=list)
     watched: list[SimWorker] = field(factory=list)
     backlog: float = 0.0

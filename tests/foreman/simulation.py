@@ -205,6 +205,11 @@ class Simulation:
             self._review()
             self.after_step()
 
+    def stick(self, node: SimNode, stuck: bool = True) -> None:
+        """Something keeps the node from coming round, or does not any more."""
+        node.stuck = stuck
+        self.ledger.mark_stuck(node, stuck)
+
     # ---------------------------------------------------------------- what a test looks at
 
     def count(self, what: str, since: float = -1.0) -> int:

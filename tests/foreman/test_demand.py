@@ -49,18 +49,21 @@ def test_a_node_adds_up() -> None:
         [demand(hold=0.25, mean=0.125, load=0.5, computing=0.5)] * 2
         + [demand(latency=0.5, hold=0.5, load=0.25, kind="b"), demand(latency=0.1, hold=0.2)],
     )
-    assert (view.count, view.load, view.computing) == (4, 1.25, 0.75)
-    assert (view.longest, view.round) == (0.5, 0.25 + 0.5 + 0.2)
-    assert view.strictest == 0.5, "the one declaring 0.1 s breaks the deal itself"
+    assert (view.count, view.load, view.totals.computing) == (4, 1.25, 0.75)
+    assert (view.totals.longest, view.totals.second) == (0.5, 0.25)
+    assert view.totals.round == 0.25 + 0.5 + 0.2
+    assert view.totals.others == pytest.approx(0.25 + 0.2), "for the one with the longest mean"
+    assert view.totals.rush == 2 * 0.5 * 0.125 + 0.25 * 0.5
+    assert view.totals.strictest == 0.5, "the one declaring 0.1 s breaks the deal itself"
 
 
 def test_an_empty_node_adds_up() -> None:
     view = node("a")
-    assert (view.count, view.load, view.computing, view.longest, view.round) == (0, 0, 0, 0, 0)
-    assert view.strictest == math.inf
+    assert (view.count, view.load, view.totals.computing, view.totals.longest) == (0, 0, 0, 0)
+    assert view.totals.strictest == math.inf
 
 
 def test_a_node_cannot_compute_more_than_all_the_time() -> None:
     busy = node("busy", [demand(load=0.75)] * 2)
-    idle = evolve(busy, name="idle", groups=())
+    idle = node("idle")
     assert snapshot(busy, evolve(busy, name="other"), idle).computing == 2.0

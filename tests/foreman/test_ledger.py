@@ -170,9 +170,9 @@ def test_a_node_is_shown_as_it_is_now(book: Book) -> None:
     assert book.view().groups == ()
     book.add()
     assert book.view().count == 1
-    book.node.stuck = True
+    book.ledger.mark_stuck(book.node, True)
     assert book.view().stuck
-    book.node.stuck = False
+    book.ledger.mark_stuck(book.node, False)
     book.ledger.begin_action(book.node, retiring=True)
     assert (book.view().stuck, book.view().retiring) == (False, True)
     assert book.ledger.is_retiring(book.node)
@@ -198,10 +198,10 @@ def test_one_long_wait_is_one_miss_however_often_it_is_looked_at(book: Book) -> 
 
 def test_what_a_stuck_node_misses_is_no_burst_and_ends_its_calm(book: Book) -> None:
     book.ledger.was_late(book.node, 1.0)
-    book.node.stuck = True
+    book.ledger.mark_stuck(book.node, True)
     for n in range(20):
         book.ledger.was_late(book.node, 2.0 + n)
-    book.node.stuck = False
+    book.ledger.mark_stuck(book.node, False)
     view = book.view(30.0)
     assert (view.late, view.calm) == (0, 9.0)
 

@@ -137,13 +137,13 @@ def test_a_stuck_node_is_replaced_once() -> None:
     strict = add_strict(sim)
     sim.advance(20)
     (stuck,) = sim.nodes
-    stuck.stuck = True
+    sim.stick(stuck)
     sim.advance(120)
     assert sim.count("spawn", since=1) == 1
     assert sim.count("retire") == sim.count("relocate") == 0
     newcomer = sim.add("app.Kind", 0.01, 0.0005, 0.005)
     assert newcomer.node is not stuck
-    stuck.stuck = False
+    sim.stick(stuck, False)
     sim.advance(30)
     assert len(sim.nodes) == 1
     assert parties(sim, strict, [newcomer]) == [set(sim.nodes)] * 2
@@ -152,7 +152,7 @@ def test_a_stuck_node_is_replaced_once() -> None:
 def test_at_the_cap_a_stuck_node_is_not_replaced() -> None:
     sim = Simulation(max_nodes=1)
     add_strict(sim)
-    sim.nodes[0].stuck = True
+    sim.stick(sim.nodes[0])
     sim.advance(10)
     assert len(sim.nodes) == 1
     with pytest.raises(Infeasible, match="node-1 is stuck"):
@@ -163,9 +163,9 @@ def test_the_offender_goes_when_its_node_has_come_round() -> None:
     sim = Simulation()
     strict = add_strict(sim)
     sim.advance(20)
-    strict[0].node.stuck = True
+    sim.stick(strict[0].node)
     sim.advance(3)
-    strict[0].node.stuck = False
+    sim.stick(strict[0].node, False)
     strict[0].hold = strict[0].mean = 3.0
     strict[0].due = 1.0  # it has run once when the next window is closed
     sim.advance(2)

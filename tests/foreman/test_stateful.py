@@ -126,7 +126,7 @@ class Program(RuleBasedStateMachine):
     @rule(data=st.data())
     def stall_or_come_round(self, data: st.DataObject) -> None:
         node = self.some_node(data)
-        node.stuck = not node.stuck
+        self.sim.stick(node, not node.stuck)
 
     @precondition(lambda self: self.sim.nodes)
     @rule(data=st.data())
@@ -183,7 +183,7 @@ class Program(RuleBasedStateMachine):
         """Left alone, it settles: nothing is retired for ever, and then nothing happens."""
         sim = self.sim
         for node in sim.nodes:
-            node.stuck = False
+            self.sim.stick(node, False)
         for worker in sim.workers:
             worker.load = 0.0
         sim.advance(60)

@@ -70,6 +70,7 @@ def node(
 def snapshot(
     *nodes: NodeView, max_nodes: int = 8, lock_delay: float = 0.0, relapses: int = 0
 ) -> Snapshot:
+    nodes = tuple(sorted(nodes, key=lambda node: (node.load, node.count), reverse=True))
     return Snapshot(nodes=nodes, max_nodes=max_nodes, lock_delay=lock_delay, relapses=relapses)
 
 
