@@ -242,8 +242,7 @@ class Dispatcher:
         """Nothing has run on a node for a while.
 
         Returns:
-            When to say so again if nothing ran until then, by the Foreman's clock: when the next
-            of those who could not leave may be asked again. Infinity when there is none.
+            When to say so again if nothing ran until then, by the Foreman's clock.
         """
         again = math.inf
         with self.lock:
@@ -255,8 +254,8 @@ class Dispatcher:
                 forgiven = self._seating.ledger.rest(still, now)
             if forgiven:
                 node.post(_forget_peaks, node, [seat.worker for seat in forgiven])
-            stay = (seat.stays_until for seat in still)
-            again = min(until for until in (*stay, again) if until >= now)
+            changes = min((seat.changes_after(now) for seat in still), default=math.inf)
+            again = min(again, changes)
         return again
 
     def review(self) -> None:

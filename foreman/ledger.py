@@ -46,6 +46,19 @@ BURSTY_FOR = 600.0
 # those who run now and then are quiet.
 FADES = 0.965
 
+# Who was moved away so often, each time less than this many seconds after the last, is left where
+# it goes for a while: it makes trouble, or has it, wherever it is. First for `STAY` seconds, and
+# twice as long each time after that, up to `MOST_STAY`.
+RESTLESS = 3
+RESTLESS_FOR = 600.0
+STAY = 60.0
+MOST_STAY = 600.0
+
+# For how long the long holds of one are remembered, although it rests, that was moved away for
+# them, forgiven, and moved away again; seconds. Twice as long after each time more.
+REMEMBERED = 60.0
+MOST_REMEMBERED = 3600.0
+
 # How long a relapse counts, seconds.
 RELAPSE_COUNTS = 600.0
 
@@ -190,7 +203,8 @@ class Ledger(Generic[N]):
         """Workers have not run for a while: what was done long ago does not count for ever.
 
         They are reckoned with what would be assumed of them if they were new, unless they have
-        shown less, and nothing is reserved any more for those who have not run although they could.
+        shown less, or did it again after they were forgiven; and nothing is reserved any more for
+        those who have not run although they could.
 
         Returns:
             Those whose long holds are forgotten.
@@ -204,10 +218,11 @@ class Ledger(Generic[N]):
             if new_hold is None:
                 new_hold = self._policy.assume(*alike, self._experience.of(demand.kind)).hold
                 new_holds[alike] = new_hold
-            hold = min(demand.hold, new_hold)
+            hold = demand.hold if now < seat.remembered_until else min(demand.hold, new_hold)
             movable = demand.movable or 0.0 < seat.stays_until < now
             if hold < demand.hold:
                 forgiven.append(seat)
+                seat.pardoned = seat.pardoned or seat.offended
             if demand.load or hold != demand.hold or movable != demand.movable:
                 mean = min(demand.mean, hold)
                 self._enter(seat, evolve(demand, hold=hold, mean=mean, load=0.0, movable=movable))
@@ -328,7 +343,17 @@ class Ledger(Generic[N]):
         if any(seat.pardoned for seat in seats):
             self._relapses.append(now)
         for seat in seats:
+            if seat.pardoned:
+                remembered = min(MOST_REMEMBERED, REMEMBERED * 2**seat.relapses)
+                seat.remembered_until = now + remembered
+                seat.relapses += 1
             seat.offended, seat.pardoned = True, False
+            last = max(seat.relocated_at, seat.stays_until)
+            seat.relocated = seat.relocated + 1 if now - last < RESTLESS_FOR else 1
+            seat.relocated_at = now
+            if seat.relocated >= RESTLESS:
+                doubled = 2 ** min(seat.relocated - RESTLESS, 8)
+                seat.stays_until = now + min(MOST_STAY, STAY * doubled)
         return seats
 
     def pardon(self, node: N) -> list[Seat]:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from foreman.policy import BestFit
 
 
+# How much more than they declared the workers of a node might wait, by what was measured of the
+# others, before any of them is moved although no promise has been broken yet.
+TOLERANCE = 1.25
+
+
 class Refused:
     """For whom no place was found in one review, so that none is looked for again and again."""
 
@@ -45,9 +50,13 @@ def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit, refused: Refused
     """
     # When nodes become scarce, those who break the deal share what there is.
     scarce = snapshot.max_nodes - len(snapshot.nodes) <= 1
-    # A node that is filled to the brim, and has a busy moment, is not overloaded yet.
+    # A node that is filled to the brim, and has a busy moment, is not overloaded yet; nor are its
+    # workers moved about for what is merely reckoned, and only just more than they declared.
     overloaded = (1.0 + rules.full) / 2
-    conditions = evolve(rules.conditions(node, snapshot), full=overloaded, excused=scarce)
+    margin = 1.0 if node.late else TOLERANCE
+    conditions = evolve(
+        rules.conditions(node, snapshot), full=overloaded, margin=margin, excused=scarce
+    )
     known = [group for group in node.groups if group.measured]
     obstacle = find_obstacle(known, conditions)
     if obstacle is None and node.late >= rules.misses:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,7 +28,11 @@ class Seat:
         leaving: Whether it was removed and only has to be let go.
         evacuation: What moves it, among others; None when nothing does.
         offended: Whether it was moved away for what it did to others.
-        pardoned: Whether it was let back among them since.
+        pardoned: Whether that was forgotten since, or it was let back among them.
+        relapses: How often it did it again then.
+        remembered_until: Until when what it did is not forgotten, by the Foreman's clock.
+        relocated: How often it was moved away in a row, for what it did or for what was done to it.
+        relocated_at: When that was last, by the Foreman's clock.
         stays_until: Until when it is taken for one that cannot be moved, by the Foreman's clock.
         runs: How often it had run when its costs were last looked at.
         windows: In how many windows it ran.
@@ -47,6 +52,10 @@ class Seat:
         "offended",
         "pardoned",
         "reason",
+        "relapses",
+        "relocated",
+        "relocated_at",
+        "remembered_until",
         "runs",
         "stays_until",
         "windows",
@@ -64,8 +73,20 @@ class Seat:
         self.evacuation: Evacuation | None = None
         self.offended = False
         self.pardoned = False
+        self.relapses = 0
+        self.remembered_until = 0.0
+        self.relocated = 0
+        self.relocated_at = 0.0
         self.stays_until = 0.0
         self.runs = 0
         self.windows = 0
         self.arrivals: list[tuple[Any, Future[bool]]] = []
         self.departures: list[Future[None]] = []
+
+    def changes_after(self, now: float) -> float:
+        """When it is the next time reckoned with otherwise although it rests; infinity for never.
+
+        It may be asked to move again then, or what it did may be forgotten.
+        """
+        ends = (self.stays_until, self.remembered_until)
+        return min((until for until in ends if until >= now), default=inf)

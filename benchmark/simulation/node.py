@@ -45,8 +45,7 @@ class SimNode:
         active: The workers that ran in this window.
         watched: Those that its meters look at although they did not.
         backlog: Work that is left over from the windows before, seconds.
-        idle_since: When somebody last ran here, by the simulated clock.
-        rested: Whether the ledger was told that nobody runs here.
+        rests: When the ledger is told that nobody runs here, by the simulated clock.
     """
 
     name: str
@@ -54,8 +53,7 @@ class SimNode:
     active: list[SimWorker] = field(factory=list)
     watched: list[SimWorker] = field(factory=list)
     backlog: float = 0.0
-    idle_since: float = 0.0
-    rested: bool = False
+    rests: float = inf
 
     @property
     def computed(self) -> float:

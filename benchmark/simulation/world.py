@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import count
+from math import inf
 from random import Random
 from time import thread_time_ns
 
@@ -225,7 +226,7 @@ class World:
         for node in self.nodes:
             looked_at = {*node.active, *node.watched}
             if node.active:
-                node.idle_since, node.rested = self.now, False
+                node.rests = self.now + REST_AFTER
             node.active, node.watched = [], []
             costs = []
             for worker in looked_at:
@@ -240,20 +241,22 @@ class World:
                     mean=worker.mean,
                     load=worker.load,
                     computing=worker.kind.computing,
+                    movable=self.now >= seat.stays_until,
                 )
                 costs.append((seat, cost))
             began = thread_time_ns()
             self._ledger.learn(costs)
             self.tally.learning += thread_time_ns() - began
             self.tally.learned += len(costs)
-            if not node.rested and self.now - node.idle_since >= REST_AFTER:
-                node.rested = True
-                self._ledger.rest(node.roster.members(), self.now)
+            if self.now >= node.rests:
+                seats = node.roster.members()
+                self._ledger.rest(seats, self.now)
+                node.rests = min((seat.changes_after(self.now) for seat in seats), default=inf)
 
     # ---------------------------------------------------------------- what is decided
 
     def _enlist(self) -> SimNode:
-        node = SimNode(name=next(self._names), idle_since=self.now)
+        node = SimNode(name=next(self._names), rests=self.now + REST_AFTER)
         self._ledger.enlist(node, self.now)
         self.tally.spawned += 1
         return node

@@ -26,13 +26,12 @@ FOLD_EVERY = round(FOLD_PERIOD / REVIEW_PERIOD)  # steps of the simulation
 
 @define(eq=False)
 class SimNode:
-    """What the ledger has to know of a node, and since when it has had nothing to do."""
+    """What the ledger has to know of a node, and when it is at rest, unless it does something."""
 
     name: str
     roster: Roster = field(factory=Roster)
     stuck: bool = False
-    idle_since: float = 0.0
-    rested: bool = False
+    rests: float = math.inf
 
 
 @define(eq=False)
@@ -188,7 +187,7 @@ class Simulation:
 
     def spawn(self, reason: str = "the program wants it") -> SimNode:
         self._enlisted += 1
-        node = SimNode(f"node-{self._enlisted}", idle_since=self.now)
+        node = SimNode(f"node-{self._enlisted}", rests=self.now + REST_AFTER)
         self.ledger.enlist(node, self.now)
         self._note("spawn", node, reason)
         return node
@@ -283,10 +282,12 @@ class Simulation:
             if wait > node.roster.promised:
                 self.ledger.was_late(node, self.now)
             if wait:
-                node.idle_since, node.rested = self.now, False
-            elif not node.rested and self.now - node.idle_since >= REST_AFTER:
-                node.rested = True
-                self.ledger.rest(node.roster.members(), self.now)
+                node.rests = self.now + REST_AFTER
+            elif self.now >= node.rests:
+                seats = node.roster.members()
+                self.ledger.rest(seats, self.now)
+                later = (seat.changes_after(self.now) for seat in seats)
+                node.rests = min(later, default=math.inf)
 
     def _review(self) -> None:
         begun: list[tuple[SimNode, list[Seat], str, bool]] = []

@@ -14,8 +14,12 @@ from foreman.ledger import (
     BELIEVED_AFTER,
     ENDS_CALM,
     IN_A_ROW,
+    MOST_STAY,
     ONE_WAIT,
     RELAPSE_COUNTS,
+    RESTLESS,
+    RESTLESS_FOR,
+    STAY,
     WINDOWS_BELIEVED_AFTER,
     Cost,
     Ledger,
@@ -321,3 +325,41 @@ def test_what_is_learned_of_one_that_is_on_its_way_counts_where_it_goes() -> Non
     assert leaving.demand.load == stays.demand.load == 0.1
     for kind in ("app.Leaving", "app.Stays"):
         assert book.ledger.assume(kind, 1.0, None).load == pytest.approx(0.1)
+
+
+def test_one_that_is_moved_away_again_and_again_is_left_where_it_goes_for_a_while(
+    book: Book,
+) -> None:
+    seat = book.add(demand(hold=2.0))
+    (group,) = book.node.roster.groups()
+    accuse = Relocate("node-1", group, 1, "why")
+    now = 0.0
+    for _ in range(RESTLESS - 1):
+        book.ledger.accuse(accuse, now)
+        now += 60.0
+    assert seat.stays_until == 0.0
+    stays = []
+    for _ in range(6):
+        book.ledger.accuse(accuse, now)
+        stays.append(seat.stays_until - now)
+        now = seat.stays_until
+    assert stays == [STAY, 2 * STAY, 4 * STAY, 8 * STAY, MOST_STAY, MOST_STAY]
+    now += RESTLESS_FOR
+    book.ledger.accuse(accuse, now)
+    assert seat.stays_until < now, "it was quiet for long enough"
+
+
+def test_one_that_does_it_again_once_forgiven_is_not_forgiven_as_soon(book: Book) -> None:
+    seats = [book.add() for _ in range(8)]
+    book.ledger.learn([(seat, cost(hold=0.001)) for seat in seats])
+    seat = seats[0]
+    for relapses in range(4):
+        book.ledger.learn([(seat, cost(hold=2.0))])
+        (group,) = [group for group in book.node.roster.groups() if group.hold == 2.0]
+        book.ledger.accuse(Relocate("node-1", group, 1, "why"), 1000.0 * relapses)
+        forgiven_after = [
+            seconds
+            for seconds in (5.0, 59.0, 61.0, 121.0, 241.0)
+            if book.ledger.rest([seat], 1000.0 * relapses + seconds)
+        ]
+        assert forgiven_after[0] == (5.0, 61.0, 121.0, 241.0)[relapses]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -155,7 +157,7 @@ def test_no_action_breaks_a_promise_that_was_kept(
     """Whatever is where, relieving, merging and placing anew only ever make it better."""
     sim = Simulation(max_nodes=max_nodes)
     for _ in range(4):
-        sim.spawn().rested = True
+        sim.spawn().rests = math.inf
     for kind, latency, hold, load, computing, movable, here in workers:
         worker = sim.add(
             kind, latency, hold, load, computing=computing, movable=movable, node=sim.nodes[here]
