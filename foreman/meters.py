@@ -18,6 +18,9 @@ LONG_HOLD = 1e-3
 # takes about 3 µs, so both together stay below 1 % of the time held.
 WORTH_SAMPLING = 500e-6
 
+# Any hold is longer than this, seconds.
+FIRST = -1.0
+
 # A peak is forgotten by this factor in every full period, so that one slow run does not count for
 # ever.
 PEAK_DECAY = 0.95
@@ -87,6 +90,8 @@ class HoldMeter:
     itself, because a call for each message would cost more than the counting.
 
     Attributes:
+        notable: A hold above this has to be looked at and not only counted, seconds: it is the
+            longest of the window, or a long one, or, at less than nothing, the first.
         peak: The longest recent hold, seconds: what the policy reckons with.
         mean: The mean of recent holds, seconds.
         sampled: Whether readings are to be taken when a hold begins.
@@ -98,6 +103,7 @@ class HoldMeter:
         "held",
         "longest",
         "mean",
+        "notable",
         "peak",
         "runs",
         "sampled",
@@ -110,6 +116,7 @@ class HoldMeter:
         self.runs = 0
         self.held = 0.0
         self.longest = 0.0
+        self.notable = FIRST
         self.total_runs = 0
         self.total_held = 0.0
         self.worst = 0.0
@@ -145,6 +152,7 @@ class HoldMeter:
         self._examined *= kept
         self.runs = 0
         self.held = self.longest = 0.0
+        self.notable = FIRST
         return held
 
     @property

@@ -15,7 +15,6 @@ from foreman.errors import NotRunning
 from foreman.lost_time import ThreadTimes
 from foreman.meters import (
     LONG_HOLD,
-    HoldMeter,
     ScanLatency,
     ScanMeter,
     WaitMeter,
@@ -222,10 +221,13 @@ class Node:
     # ---------------------------------------------------------------- this node's thread
 
     def enter(self, worker: Worker) -> None:
-        """The worker's code begins to run. Always followed by `leave`; never nested."""
+        """The worker's code begins to run. Always followed by `leave`; never nested.
+
+        Both are written out in `netserver.shell.Shell.data_received`.
+        """
         self.holder = worker
-        if worker.holds.sampled and self._times is not None:
-            self._times.read()
+        if worker.holds.sampled:
+            self.take_reading()
         self.hold_began = self.clock()
 
     def leave(self, worker: Worker) -> None:
@@ -233,21 +235,30 @@ class Node:
         held = self.clock() - self.hold_began
         self.holder = None
         holds = worker.holds
-        if held > LONG_HOLD:
-            held = self._examine(holds, held)
-        if not holds.runs:
-            self._ran.append(worker)
+        if held > holds.notable:
+            held = self.note(worker, held)
         holds.runs += 1
         holds.held += held
-        if held > holds.longest:
-            holds.longest = held
 
-    def _examine(self, holds: HoldMeter, held: float) -> float:
-        """How much of a long hold is the worker's own doing, seconds."""
-        if self._times is None:
-            return held
-        held, computed = self._times.examine(self.hold_began, held, holds.sampled)
-        holds.examined(held, computed)
+    def take_reading(self) -> None:
+        """Have what comes examined from here on."""
+        if self._times is not None:
+            self._times.read()
+
+    def note(self, worker: Worker, held: float) -> float:
+        """A hold is the first in its window, the longest, or a long one.
+
+        Returns:
+            How much of it is the worker's own doing, seconds.
+        """
+        holds = worker.holds
+        if not holds.runs:
+            self._ran.append(worker)
+        if held > LONG_HOLD and self._times is not None:
+            held, computed = self._times.examine(self.hold_began, held, holds.sampled)
+            holds.examined(held, computed)
+        holds.longest = max(holds.longest, held)
+        holds.notable = min(holds.longest, LONG_HOLD)
         return held
 
     def run(self, worker: Worker, function: Callable[..., object], *args: Any) -> None:
@@ -298,8 +309,7 @@ class Node:
             return
         now = self.clock()
         self._stamped = None
-        if self._times is not None:
-            self._times.read()
+        self.take_reading()
         wait, period = now - stamped, now - self._fold_began
         latencies = self.roster.latencies
         broken = bool(latencies) and wait > latencies[0]

@@ -140,7 +140,13 @@ class Shell(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         connection = self.connection
         node = self.node
-        node.enter(connection)
+        # `Node.enter`, and at the end `Node.leave`, written out: this is passed for every message,
+        # and the two calls cost 0.1 of 0.4 microseconds. Half of the rest is reading the clock.
+        holds = connection.holds
+        node.holder = connection
+        if holds.sampled:
+            node.take_reading()
+        began = node.hold_began = node.clock()
         intake = self.intake
         if len(data) >= WHOLE_READ:
             intake.end_turn()
@@ -159,7 +165,12 @@ class Shell(asyncio.Protocol):
         finally:
             outflow.corked = False
             outflow.flush()
-            node.leave(connection)
+            held = node.clock() - began
+            node.holder = None
+            if held > holds.notable:
+                held = node.note(connection, held)
+            holds.runs += 1
+            holds.held += held
 
     def eof_received(self) -> bool:
         """The peer will send nothing more; closing is up to us, after what is to be written."""
