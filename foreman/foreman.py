@@ -39,7 +39,10 @@ class Foreman:
         max_nodes: The most nodes, threads that is, there may be.
         clock: A monotonic clock, seconds.
         loop_factory: Makes each node's event loop; None for uvloop, or asyncio where it is missing.
-        move_timeout: How long a worker may take to let go of its node, seconds; then it stays.
+        move_timeout: How long a worker may take to let go of its node, seconds; then it stays. And
+            how long to take up work on a node, its first one too; then it is let go, after
+            `Worker.on_error` with a `TimeoutError`. Its hook is cancelled then, and closed if it
+            has not ended after a quarter of that time more.
         tune_interpreter: Whether the interpreter's switch interval follows the strictest declared
             latency. It is process-wide, and restored by `stop`.
         tune_collector: Whether the garbage collector's pauses are kept below a tenth of the

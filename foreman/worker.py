@@ -111,11 +111,19 @@ class Worker:
     async def detach(self) -> None:
         """Let go of the node's loop, because it is about to leave it; may wait for a good moment.
 
-        Raising `NotMovable` keeps it where it is.
+        Raising `NotMovable` keeps it where it is. So does taking longer than the Foreman's
+        `move_timeout`: this is cancelled then, and has to leave everything as it was; it is asked
+        again another time. If it swallows that and has let go in a quarter of that time more, the
+        worker moves all the same; if it has not, it is closed where it stands (`GeneratorExit`),
+        which is logged, nothing of it runs any more, and the worker stays.
         """
 
     async def attach(self, node: Node) -> None:
-        """Take up work on this node's loop, for the first time or after a move."""
+        """Take up work on this node's loop, for the first time or after a move.
+
+        If it raises, or takes longer than the Foreman's `move_timeout` and is ended as `detach`
+        is, the worker is told so by `on_error`, stopped if it had started, and removed.
+        """
 
     def on_error(self, error: BaseException) -> object:
         """A callback of this worker raised; it was logged and counted, and the worker goes on."""
