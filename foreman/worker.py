@@ -41,6 +41,21 @@ class WorkerStatistics:
     errors: int
 
 
+def check_worker(worker: object) -> None:
+    """See that this is a worker, and a whole one.
+
+    Raises:
+        TypeError: It is none; says what to do.
+    """
+    if isinstance(worker, type) and issubclass(worker, Worker):
+        name = worker.__name__
+        raise TypeError(f"{name} is a class; make a worker of it first, as in {name}()")
+    if not isinstance(worker, Worker):
+        raise TypeError(f"a worker is an instance of a subclass of Worker, not {worker!r}")
+    if not hasattr(worker, "holds"):
+        raise TypeError(f"{type(worker).__name__}.__init__ must call super().__init__()")
+
+
 class Worker:
     """Something that is run by a node and declares the latency it needs.
 
@@ -50,8 +65,8 @@ class Worker:
 
     Attributes:
         required_latency: The longest it may wait, once ready, before its node serves it, seconds.
-            A class attribute gives the default; set on an instance, at any time and from any
-            thread, it places the worker anew, or raises `Infeasible` and leaves all as it was.
+            Set in a class's body it gives the default; set on an instance, at any time and from
+            any thread, it places the worker anew, or raises `Infeasible` and leaves all as it was.
         expected_hold: The longest one of this class is thought to keep its node, seconds; it
             counts until one has been measured. None to let the policy assume something.
     """
