@@ -598,7 +598,9 @@ def test_removed_while_it_will_not_let_go(hasty: Foreman, heard: Heard, way: str
     assert not hasty._dispatcher._seating.bound
 
 
-def test_one_that_lets_go_although_it_was_cancelled_is_carried(hasty: Foreman) -> None:
+def test_one_that_lets_go_although_it_was_cancelled_is_carried(make_foreman: MakeForeman) -> None:
+    foreman = make_foreman(move_timeout=10 * BRIEF)
+
     class Late(Reluctant):
         async def detach(self) -> None:
             try:
@@ -607,10 +609,10 @@ def test_one_that_lets_go_although_it_was_cancelled_is_carried(hasty: Foreman) -
                 await super().detach()
 
     worker = Late()
-    hasty.add(worker)
+    foreman.add(worker)
     assert worker.started.wait(PATIENCE)
-    assert hasty.move(worker, hasty.spawn()).result(PATIENCE) is True
-    gone(hasty, worker)
+    assert foreman.move(worker, foreman.spawn()).result(PATIENCE) is True
+    gone(foreman, worker)
     assert worker.log == ["start", "stop"]
 
 
