@@ -5,15 +5,19 @@ way; the carry looks at the seat again after every leg. So decisions that come t
 while the worker is between two nodes, need no cases of their own.
 
 While it is carried the worker runs on no node: `Worker._home` is None, and calls handed to it wait
-in its mailbox.
+in its mailbox. Its hooks, `detach` and `attach`, are the user's: each has its time (`Attempt`), so
+that whatever waits for the carry goes on, whatever they do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from foreman.attempt import Attempt
 from foreman.errors import NotMovable, NotRunning
 from foreman.events import Moved, Stayed
 
@@ -31,7 +35,8 @@ class Carrier:
 
     Args:
         dispatcher: Whose lock guards the seats.
-        patience: How long a worker may take to let go of its node, seconds; then it stays.
+        patience: How long a worker may take to let go of its node, seconds; then it stays. And how
+            long to take up work on another one; then it is let go.
     """
 
     def __init__(self, dispatcher: Dispatcher, patience: float) -> None:
@@ -65,57 +70,45 @@ class Carrier:
 
     async def _leave(self, worker: Worker, seat: Seat, here: Node) -> None:
         """Where it is: unless it is to be here, let the worker let go and send it on its way."""
-        dispatcher = self._dispatcher
-        # Asked anew each time, under the lock: the seat may change at any moment.
-        while not dispatcher.settled(worker, seat, here):
-            if seat.leaving:
-                here.run(worker, worker._deliver)  # what was handed over before it was removed
-                here.run(worker, worker.on_stop)
-                worker._home = None
-                here.run(worker, worker._left)
-                dispatcher.forget(worker, seat)
-                return
-            left = here.clock()
-            try:
-                if not worker.movable:
-                    raise NotMovable("it cannot leave its node now")
-                async with asyncio.timeout(self._patience):
-                    await here.metered(worker, self._let_go(worker))
-            except GeneratorExit:  # nobody runs this any more
-                raise
-            except BaseException as error:  # no worker may end what it shares with others
-                reason = f"stayed: {str(error) or type(error).__name__}"
-                if not isinstance(error, (NotMovable, asyncio.TimeoutError)):
-                    logger.warning("%r could not be detached", worker, exc_info=error)
-                if dispatcher.stay(worker, seat, here):
-                    dispatcher.tell(Stayed(worker, here, reason))
-                    return
-                # Removed meanwhile: it is still here, so let it go from here.
-            else:
-                self._go(worker, seat, here, left)
-                return
+        # Asked under the lock: the seat may change at any moment.
+        if self._dispatcher.settled(worker, seat, here):
+            return
+        if seat.leaving:
+            self._end(worker, seat, here)
+            return
+        left = here.clock()
+        late = f"it had not let go of {here.name} after {self._patience:g} s"
+        stays = partial(self._stays, worker, seat, here)
+        if await self._attempt(here, worker, late, stays, _let_go, worker):
+            # In the same step: once it has let go, nothing of it may run here any more.
+            worker._home = None
+            self._go(worker, seat, here, left)
 
-    @staticmethod
-    async def _let_go(worker: Worker) -> None:
-        await worker.detach()
-        # In the same step: once it has let go, nothing of it may run here any more.
+    def _stays(self, worker: Worker, seat: Seat, here: Node, error: BaseException) -> None:
+        """It did not let go: it goes on here, unless it was removed meanwhile."""
+        reason = f"stayed: {str(error) or type(error).__name__}"
+        if not isinstance(error, (NotMovable, TimeoutError)):
+            logger.warning("%r could not be detached", worker, exc_info=error)
+        if self._dispatcher.stay(worker, seat, here):
+            self._dispatcher.tell(Stayed(worker, here, reason))
+        else:
+            self._end(worker, seat, here)
+
+    def _end(self, worker: Worker, seat: Seat, here: Node) -> None:
+        """Where it is: it was removed."""
+        here.run(worker, worker._deliver)  # what was handed over before
+        here.run(worker, worker.on_stop)
         worker._home = None
+        here.run(worker, worker._left)
+        self._dispatcher.forget(worker, seat)
 
     async def _arrive(
         self, worker: Worker, seat: Seat, here: Node, old: Node | None, left: float
     ) -> None:
         """On the new node: take up work there."""
-        dispatcher = self._dispatcher
-        try:
-            await here.metered(worker, worker.attach(here))
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            worker._fail(error)
-            if old is not None:
-                here.run(worker, worker.on_stop)
-            here.run(worker, worker._left)
-            dispatcher.forget(worker, seat)
+        late = f"it had not arrived on {here.name} after {self._patience:g} s"
+        fails = partial(self._fails, worker, seat, here, old)
+        if not await self._attempt(here, worker, late, fails, worker.attach, here):
             return
         worker._home = here
         here.adopt(worker)
@@ -124,6 +117,52 @@ class Carrier:
         here.run(worker, worker._arrived, here)
         here.run(worker, worker._deliver)
         if old is not None:
-            dispatcher.tell(Moved(worker, old, here, here.clock() - left, seat.reason))
+            self._dispatcher.tell(Moved(worker, old, here, here.clock() - left, seat.reason))
             here.run(worker, worker._moved, old, here)
         await self._leave(worker, seat, here)
+
+    def _fails(
+        self, worker: Worker, seat: Seat, here: Node, old: Node | None, error: BaseException
+    ) -> None:
+        """It did not arrive, and has left where it was: it ends."""
+        worker._fail(error)
+        if old is not None:
+            here.run(worker, worker.on_stop)
+        here.run(worker, worker._left)
+        self._dispatcher.forget(worker, seat)
+
+    async def _attempt(
+        self,
+        here: Node,
+        worker: Worker,
+        late: str,
+        failed: Callable[[BaseException], None],
+        hook: Callable[..., Any],
+        *args: Any,
+    ) -> bool:
+        """Await a hook of the worker's; when it raises or takes too long ``failed`` is called.
+
+        That is also called when the hook would not even end when cancelled: from the loop then,
+        and this may never return.
+
+        Returns:
+            Whether it did what it is for.
+        """
+        too_long = TimeoutError(late)
+        attempt = Attempt(here, worker, hook, args, self._patience, partial(failed, too_long))
+        try:
+            await attempt
+        except GeneratorExit:  # nobody runs this any more
+            raise
+        except BaseException as error:  # no worker may end what it shares with others
+            if not attempt.over:
+                ended = attempt.late and isinstance(error, asyncio.CancelledError)
+                failed(too_long if ended else error)
+            return False
+        return True
+
+
+async def _let_go(worker: Worker) -> None:
+    if not worker.movable:
+        raise NotMovable("it cannot leave its node now")
+    await worker.detach()

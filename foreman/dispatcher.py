@@ -52,7 +52,7 @@ class Dispatcher:
         max_nodes: The most nodes there may be.
         clock: A monotonic clock, seconds.
         loop_factory: Makes each node's event loop.
-        move_timeout: How long a worker may take to let go of its node, seconds.
+        move_timeout: How long a worker may take to let go of a node, or to arrive, seconds.
         tuning: What the process is tuned to.
     """
 

@@ -14,13 +14,14 @@ from types import TracebackType
 from foreman.decisions import Policy
 from foreman.dispatcher import Dispatcher
 from foreman.events import Event
+from foreman.latency import check_declaration
 from foreman.loops import new_loop
 from foreman.node import Node
 from foreman.policy import BestFit
 from foreman.statistics import ForemanStatistics, NodeStatistics
 from foreman.tuning import Tuning
 from foreman.watcher import Watcher
-from foreman.worker import Worker
+from foreman.worker import Worker, check_worker
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,10 @@ class Foreman:
         max_nodes: The most nodes, threads that is, there may be.
         clock: A monotonic clock, seconds.
         loop_factory: Makes each node's event loop; None for uvloop, or asyncio where it is missing.
-        move_timeout: How long a worker may take to let go of its node, seconds; then it stays.
+        move_timeout: How long a worker may take to let go of its node, seconds; then it stays. And
+            how long to take up work on a node, its first one too; then it is let go, after
+            `Worker.on_error` with a `TimeoutError`. Its hook is cancelled then, and closed if it
+            has not ended after a quarter of that time more.
         tune_interpreter: Whether the interpreter's switch interval follows the strictest declared
             latency. It is process-wide, and restored by `stop`.
         tune_collector: Whether the garbage collector's pauses are kept below a tenth of the
@@ -142,8 +146,11 @@ class Foreman:
         Raises:
             Infeasible: No node can keep its declared latency and no more may be spawned.
             NotRunning: The Foreman is not running.
+            TypeError: It is no worker, or its class hides what it declares; says what to do.
             ValueError: The worker has a Foreman already.
         """
+        check_worker(worker)
+        check_declaration(type(worker))
         return self._dispatcher.add(worker)
 
     def remove(self, worker: Worker) -> Future[None]:
@@ -151,7 +158,11 @@ class Foreman:
 
         Returns:
             A future that is done when it has gone; at once when it had been removed already.
+
+        Raises:
+            TypeError: It is no worker.
         """
+        check_worker(worker)
         return self._dispatcher.remove(worker)
 
     def move(self, worker: Worker, node: Node, reason: str = "asked for") -> Future[bool]:
@@ -167,7 +178,11 @@ class Foreman:
 
         Raises:
             NotRunning: The worker, or the node, does not belong to this Foreman.
+            TypeError: It is no worker, or no node.
         """
+        check_worker(worker)
+        if not isinstance(node, Node):
+            raise TypeError(f"a worker moves to a Node, one of Foreman.nodes, not to {node!r}")
         return self._dispatcher.move(worker, node, reason)
 
     def require(self, worker: Worker, seconds: float) -> None:
@@ -177,7 +192,9 @@ class Foreman:
             Infeasible: It cannot be kept; the worker stays with what it had declared before.
             InvalidLatency: It is no positive, finite number.
             NotRunning: The worker belongs to another Foreman.
+            TypeError: It is no worker.
         """
+        check_worker(worker)
         self._dispatcher.require(worker, seconds)
 
     def spawn(self, reason: str = "asked for") -> Node:

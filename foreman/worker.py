@@ -41,6 +41,21 @@ class WorkerStatistics:
     errors: int
 
 
+def check_worker(worker: object) -> None:
+    """See that this is a worker, and a whole one.
+
+    Raises:
+        TypeError: It is none; says what to do.
+    """
+    if isinstance(worker, type) and issubclass(worker, Worker):
+        name = worker.__name__
+        raise TypeError(f"{name} is a class; make a worker of it first, as in {name}()")
+    if not isinstance(worker, Worker):
+        raise TypeError(f"a worker is an instance of a subclass of Worker, not {worker!r}")
+    if not hasattr(worker, "holds"):
+        raise TypeError(f"{type(worker).__name__}.__init__ must call super().__init__()")
+
+
 class Worker:
     """Something that is run by a node and declares the latency it needs.
 
@@ -50,8 +65,8 @@ class Worker:
 
     Attributes:
         required_latency: The longest it may wait, once ready, before its node serves it, seconds.
-            A class attribute gives the default; set on an instance, at any time and from any
-            thread, it places the worker anew, or raises `Infeasible` and leaves all as it was.
+            Set in a class's body it gives the default; set on an instance, at any time and from
+            any thread, it places the worker anew, or raises `Infeasible` and leaves all as it was.
         expected_hold: The longest one of this class is thought to keep its node, seconds; it
             counts until one has been measured. None to let the policy assume something.
     """
@@ -111,11 +126,19 @@ class Worker:
     async def detach(self) -> None:
         """Let go of the node's loop, because it is about to leave it; may wait for a good moment.
 
-        Raising `NotMovable` keeps it where it is.
+        Raising `NotMovable` keeps it where it is. So does taking longer than the Foreman's
+        `move_timeout`: this is cancelled then, and has to leave everything as it was; it is asked
+        again another time. If it swallows that and has let go in a quarter of that time more, the
+        worker moves all the same; if it has not, it is closed where it stands (`GeneratorExit`),
+        which is logged, nothing of it runs any more, and the worker stays.
         """
 
     async def attach(self, node: Node) -> None:
-        """Take up work on this node's loop, for the first time or after a move."""
+        """Take up work on this node's loop, for the first time or after a move.
+
+        If it raises, or takes longer than the Foreman's `move_timeout` and is ended as `detach`
+        is, the worker is told so by `on_error`, stopped if it had started, and removed.
+        """
 
     def on_error(self, error: BaseException) -> object:
         """A callback of this worker raised; it was logged and counted, and the worker goes on."""

@@ -57,8 +57,7 @@ async def detach(shell: Shell) -> None:
 async def attach(shell: Shell, node: Node) -> None:
     """Adopt the socket on this node's loop. Cancelled or failed, the socket is closed.
 
-    It waits for a turn or two of the loop and for nothing outside this process, so it needs no
-    deadline.
+    It waits for a turn or two of the loop and for nothing outside this process.
     """
     sock, shell.socket = shell.socket, None
     assert sock is not None

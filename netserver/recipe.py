@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from foreman.latency import check_latency
+from foreman.latency import check_declaration, check_latency
 from netserver.connection import Connection
 from netserver.errors import CertificateError
 from netwire import (
@@ -143,6 +143,7 @@ def _check(
 ) -> None:
     if not (isinstance(connection_class, type) and issubclass(connection_class, Connection)):
         raise TypeError(f"connection_class must subclass Connection, not {connection_class!r}")
+    check_declaration(connection_class)
     if transform is not None and not callable(transform):
         raise TypeError(f"transform makes a Transform for each connection, {transform!r} does not")
     if tls is not None and not isinstance(tls, ssl.SSLContext):

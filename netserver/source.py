@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from foreman import Node, Worker
+from foreman.worker import check_worker
 from netserver.connection import Connection
 from netserver.events import Failed, Moved
 from netserver.recipe import Recipe
@@ -50,9 +51,7 @@ class Source(Worker):
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = recipe.connection_class()
-            if not hasattr(connection, "holds"):
-                name = recipe.connection_class.__name__
-                raise TypeError(f"{name}.__init__ must call super().__init__()")
+            check_worker(connection)
             connection.server = self.server
             connection.listener = self
             connection.local_address = address_of(sock.getsockname())

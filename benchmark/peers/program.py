@@ -85,10 +85,9 @@ class Options:
 
 def positive(text: str) -> int:
     """A whole number of at least 1, from a command line."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
 
 
 def announce(urls: Sequence[str], statistics: Callable[[], dict[str, object]] = dict) -> None:

@@ -15,6 +15,7 @@ A server that was not told what work is (``--work``) obeys no orders and echoes 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import time
 from typing import Any
@@ -67,9 +68,12 @@ class Work:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 0 <= seconds < LONGEST:
-        raise argparse.ArgumentTypeError(f"must be 0 to {LONGEST:g} s, not {text}")
+        raise argparse.ArgumentTypeError(f"must be 0 to {LONGEST:g} s, not {text!r}")
     return seconds
 
 

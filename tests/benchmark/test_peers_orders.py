@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import time
@@ -16,6 +17,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.peers import compiler as compilers
 from benchmark.peers.compiler import ERLANG, GO, Compiler
 from benchmark.peers.events import KEPT, TEXT, EventLog
+from benchmark.peers.program import positive
 from benchmark.peers.work import Work, declared_latency, make_garbage
 from benchmark.servers import SERVERS, ServerKind, choose_peers, choose_server
 from foreman import Foreman, Worker
@@ -165,3 +167,25 @@ def test_only_the_last_events_are_kept() -> None:
     found: list[dict[str, Any]] = log.events()
     assert len(found) == KEPT
     assert (found[0]["reason"], found[-1]["reason"]) == ("5", str(KEPT + 4))
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [
+        ("--threads", "x", "must be a whole number of at least 1, not 'x'"),
+        ("--threads", "0", "must be a whole number of at least 1, not '0'"),
+        ("--threads", "1.5", "must be a whole number of at least 1, not '1.5'"),
+        ("--hold", "x", "must be 0 to 3600 s, not 'x'"),
+        ("--hold", "-1", "must be 0 to 3600 s, not '-1'"),
+        ("--hold", "nan", "must be 0 to 3600 s, not 'nan'"),
+    ],
+)
+def test_a_number_that_is_none_is_told_as_such(
+    capsys: pytest.CaptureFixture[str], option: str, text: str, said: str
+) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=positive)
+    Work.add_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"{option}={text}"])
+    assert f"argument {option}: {said}" in capsys.readouterr().err

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 
 import pytest
 
-from foreman import Foreman, NotMovable, NotRunning
-from foreman.events import Moved, Stayed
-from tests.foreman.conftest import PATIENCE, Block, Heard, MakeForeman, Probe, Reluctant, until
+from foreman import Foreman, Node, NotMovable, NotRunning
+from foreman.decisions import Retire
+from foreman.events import Moved, Retired, Stayed
+from tests.foreman.conftest import (
+    PATIENCE,
+    Block,
+    Heard,
+    MakeForeman,
+    Probe,
+    Reluctant,
+    Told,
+    opened,
+    until,
+)
+
+BRIEF = 0.02  # a `move_timeout`, seconds
 
 
 def gone(foreman: Foreman, worker: Probe) -> None:
@@ -243,12 +257,13 @@ def test_one_that_is_not_movable_is_not_asked_to_let_go(foreman: Foreman, heard:
 
 
 def test_one_that_takes_too_long_to_let_go_stays(make_foreman: MakeForeman, heard: Heard) -> None:
-    foreman = make_foreman(move_timeout=0.02, on_event=heard)
+    foreman = make_foreman(move_timeout=BRIEF, on_event=heard)
     worker = Reluctant()
     worker.may_leave.clear()
     home = foreman.add(worker)
     assert foreman.move(worker, foreman.spawn()).result(PATIENCE) is False
-    assert heard.wait_for(Stayed)[0].reason == "stayed: TimeoutError"
+    reason = heard.wait_for(Stayed)[0].reason
+    assert reason == "stayed: it had not let go of node-1 after 0.02 s"
     assert worker.node is home
     gone(foreman, worker)
 
@@ -420,3 +435,265 @@ def test_moved_off_a_node_that_ended(make_foreman: MakeForeman) -> None:
     ended.join()
     assert moved.result(PATIENCE) in (True, False)
     foreman.remove(blocker).result(PATIENCE)
+
+
+# ---------------------------------------------------------------- hooks that do not end
+
+
+class Stubborn(Reluctant):
+    """Its hooks wait at their gates whatever they are told.
+
+    Args:
+        way: What they do when they are cancelled or closed.
+    """
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.cancelled = threading.Event()
+        self.went_on = False
+
+    async def detach(self) -> None:
+        self.leaving.set()
+        await self.wait_at(self.may_leave)
+        await super().detach()
+
+    async def attach(self, node: Node) -> None:
+        self.arriving.set()
+        await self.wait_at(self.may_arrive)
+        await super().attach(node)
+
+    async def wait_at(self, gate: threading.Event) -> None:
+        if gate.is_set():
+            return
+        if self.way == "waits for a task":  # which is not ended by ending who waits for it
+            await asyncio.create_task(self.persist(gate, asyncio.CancelledError))
+        elif self.way == "swallows cancellation":
+            await self.persist(gate, asyncio.CancelledError)
+        elif self.way == "swallows everything":
+            await self.persist(gate, BaseException)
+        elif self.way == "tidies up for ever":
+            try:
+                await opened(gate)
+            finally:
+                self.cancelled.set()
+                await opened(gate)
+        else:
+            await opened(gate)
+        self.went_on = True
+
+    async def persist(self, gate: threading.Event, swallowed: type[BaseException]) -> None:
+        while not gate.is_set():
+            try:
+                await asyncio.sleep(0.001)
+            except swallowed:
+                self.cancelled.set()
+
+
+WAYS = [
+    "swallows cancellation",
+    "swallows everything",
+    "waits for a task",
+    "tidies up for ever",
+]
+# What a coroutine that even ignores its end says when it is freed.
+STUBBORN_TO_THE_END = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture
+def hasty(make_foreman: MakeForeman, heard: Heard) -> Foreman:
+    """A Foreman with little patience."""
+    return make_foreman(move_timeout=BRIEF, on_event=heard)
+
+
+def nothing_is_left_on(node: Node) -> None:
+    """No task of a hook that was given up, or of a carry, once all that is ready has run."""
+    until(lambda: not node._tasks)
+
+
+@STUBBORN_TO_THE_END
+@pytest.mark.parametrize("way", ["obeys", *WAYS])
+@pytest.mark.parametrize("first", [True, False], ids=["the first time", "after a move"])
+def test_one_that_never_arrives_is_let_go(
+    hasty: Foreman, way: str, first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Stubborn(way)
+    if first:
+        worker.may_arrive.clear()
+        target = hasty.add(worker)
+    else:
+        hasty.add(worker)
+        assert worker.started.wait(PATIENCE)
+        target = hasty.spawn()
+        worker.may_arrive.clear()
+        moved = hasty.move(worker, target)
+    removed = hasty.remove(worker) if first else None
+    if first:
+        assert removed is not None
+        removed.result(PATIENCE)
+    else:
+        assert moved.result(PATIENCE) is False
+    until(lambda: worker.node is None)
+    assert worker.log == ([] if first else ["start", "stop"])
+    assert [str(error) for error in worker.failures] == [
+        f"it had not arrived on {target.name} after 0.02 s"
+    ]
+    assert isinstance(worker.failures[0], TimeoutError)
+    assert ("would not end" in caplog.text) is (way != "obeys")
+    assert hasty.statistics().workers == 0
+    assert not hasty._dispatcher._seating.bound
+    worker.may_arrive.set()
+    nothing_is_left_on(target)
+    assert not worker.went_on, "what was given up does not go on"
+    assert worker._home is None
+    worker.wrong.clear()  # it was stopped without being attached, of course
+    hasty.add(worker)
+    gone(hasty, worker)
+
+
+@STUBBORN_TO_THE_END
+@pytest.mark.parametrize("way", WAYS)
+def test_one_that_will_not_even_be_cancelled_stays_and_works(
+    hasty: Foreman, heard: Heard, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Stubborn(way)
+    home, away = hasty.add(worker), hasty.spawn()
+    assert worker.started.wait(PATIENCE)
+    worker.may_leave.clear()
+    assert hasty.move(worker, away).result(PATIENCE) is False
+    (stayed,) = heard.wait_for(Stayed)
+    assert stayed.reason == "stayed: it had not let go of node-1 after 0.02 s"
+    assert worker.cancelled.wait(PATIENCE)
+    assert "would not end" in caplog.text
+    assert worker.node is worker._home is home
+    worked = threading.Event()
+    worker.call_soon(worker.note, "work")
+    worker.call_soon(worked.set)
+    assert worked.wait(PATIENCE)
+    worker.may_leave.set()
+    nothing_is_left_on(home)
+    assert not worker.went_on, "what was given up does not go on"
+    assert worker._home is home
+    assert hasty.move(worker, away).result(PATIENCE) is True
+    gone(hasty, worker)
+    assert worker.log == ["start", "work", "stop"]
+
+
+@STUBBORN_TO_THE_END
+@pytest.mark.parametrize("way", WAYS)
+def test_removed_while_it_will_not_let_go(hasty: Foreman, heard: Heard, way: str) -> None:
+    worker = Stubborn(way)
+    home, away = hasty.add(worker), hasty.spawn()
+    assert worker.started.wait(PATIENCE)
+    worker.may_leave.clear()
+    moved = hasty.move(worker, away)
+    assert worker.leaving.wait(PATIENCE)
+    gone(hasty, worker)
+    assert moved.result(PATIENCE) is False
+    assert worker.log == ["start", "stop"]
+    assert heard.all(Stayed) == []
+    worker.may_leave.set()
+    nothing_is_left_on(home)
+    assert not worker.went_on
+    assert not hasty._dispatcher._seating.bound
+
+
+def test_one_that_lets_go_although_it_was_cancelled_is_carried(make_foreman: MakeForeman) -> None:
+    foreman = make_foreman(move_timeout=10 * BRIEF)
+
+    class Late(Reluctant):
+        async def detach(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await super().detach()
+
+    worker = Late()
+    foreman.add(worker)
+    assert worker.started.wait(PATIENCE)
+    assert foreman.move(worker, foreman.spawn()).result(PATIENCE) is True
+    gone(foreman, worker)
+    assert worker.log == ["start", "stop"]
+
+
+def test_what_others_take_of_a_node_is_not_held_against_one_that_arrives(hasty: Foreman) -> None:
+    """It needs a few turns of the loop, of which the first takes longer than there is patience."""
+
+    class Held(Probe):
+        async def attach(self, node: Node) -> None:
+            await asyncio.sleep(0)
+            time.sleep(5 * BRIEF)  # noqa: ASYNC251
+            for _ in range(5):
+                await asyncio.sleep(0)
+            await super().attach(node)
+
+    worker = Held()
+    hasty.add(worker)
+    assert worker.started.wait(PATIENCE)
+    gone(hasty, worker)
+    assert worker.failures == []
+
+
+@pytest.mark.parametrize("hook", ["attach", "detach"])
+def test_a_retiring_node_does_not_wait_for_a_hook_that_never_ends(
+    make_foreman: MakeForeman, heard: Heard, hook: str
+) -> None:
+    """Whoever does not arrive is let go; whoever does not leave calls the whole off."""
+    policy = Told()
+    foreman = make_foreman(policy=policy, on_event=heard, move_timeout=BRIEF)
+    shelter, worker = foreman.spawn(), Stubborn("swallows cancellation")
+    home = foreman.spawn()
+    foreman.add(worker)
+    assert foreman.move(worker, home).result(PATIENCE)
+    (worker.may_arrive if hook == "attach" else worker.may_leave).clear()
+    policy.order(foreman, Retire(home.name, "as told"))
+    if hook == "attach":
+        (retired,) = heard.wait_for(Retired)
+        assert retired.node is home
+        until(lambda: worker.node is None)
+    else:
+        heard.wait_for(Stayed)
+        until(lambda: not foreman._dispatcher._evacuations)
+        assert foreman.nodes == (shelter, home)
+        gone(foreman, worker)
+    worker.may_arrive.set()
+    worker.may_leave.set()
+    foreman.stop()
+    assert not foreman._dispatcher._seating.bound
+    assert worker.log == ["start", "stop"]
+
+
+@pytest.mark.parametrize("way", ["obeys", "swallows cancellation"])
+@pytest.mark.parametrize("hook", ["attach", "detach"])
+def test_stopping_does_not_wait_for_a_hook_that_never_ends(
+    hasty: Foreman, hook: str, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Stubborn(way)
+    hasty.add(worker)
+    assert worker.started.wait(PATIENCE)
+    (worker.may_arrive if hook == "attach" else worker.may_leave).clear()
+    hasty.move(worker, hasty.spawn())
+    assert (worker.arriving if hook == "attach" else worker.leaving).wait(PATIENCE)
+    hasty.stop()
+    assert worker.node is None
+    assert worker.log == ["start", "stop"]
+    assert "did not end in time" not in caplog.text
+
+
+def test_hooks_that_are_no_coroutines(foreman: Foreman, heard: Heard) -> None:
+    class Plain(Probe):
+        def detach(self) -> None:  # type: ignore[override]
+            pass
+
+    class Plainer(Probe):
+        def attach(self, node: Node) -> None:  # type: ignore[override]
+            pass
+
+    worker, other = Plain(), Plainer()
+    foreman.add(worker)
+    assert foreman.move(worker, foreman.spawn()).result(PATIENCE) is False
+    assert "can't be used in 'await' expression" in heard.wait_for(Stayed)[0].reason
+    gone(foreman, worker)
+    foreman.add(other)
+    until(lambda: other.node is None)
+    assert "can't be used in 'await' expression" in str(other.failures[0])

@@ -261,7 +261,8 @@ def test_one_that_cannot_leave_calls_it_off(
     policy.order(foreman, Retire(home.name, "the test wants it"))
     (stayed,) = heard.wait_for(Stayed)
     assert (stayed.worker, stayed.node) == (worker, home)
-    assert stayed.reason == f"stayed: {'it is busy' if why == 'NotMovable' else 'TimeoutError'}"
+    busy = "it is busy" if why == "NotMovable" else f"it had not let go of {home.name} after 0.05 s"
+    assert stayed.reason == f"stayed: {busy}"
     until(lambda: not foreman._dispatcher._evacuations)
     lives_on(foreman, home)
     assert not heard.all(Retired)

@@ -171,6 +171,16 @@ def test_options_that_are_none(options: dict[str, Any], error: type[Exception], 
         server.listen("tls://127.0.0.1:0" if "tls" in options else "tcp://[::1]:0", Echo, **options)
 
 
+def test_a_latency_assigned_to_a_class_that_exists() -> None:
+    class Late(Echo):
+        pass
+
+    Late.required_latency = 0.25
+    text = r"Late.required_latency .* in the class body"
+    with Server() as server, pytest.raises(TypeError, match=text):
+        server.listen("tcp://127.0.0.1:0", Late)
+
+
 def test_a_path_to_listen_on() -> None:
     with Server() as server, pytest.raises(UrlError, match="a listener serves every one"):
         server.listen("ws://127.0.0.1:0/chat", Echo)
