@@ -95,20 +95,24 @@ class Collector:
                 self._blocks = sys.getallocatedblocks()
             self._tune(self._found)
 
-    def look(self) -> None:
+    def look(self) -> bool:
         """Examine what has survived, if it is time to; otherwise it costs about a microsecond.
 
-        To be called more often than every strictest latency while anything is going on.
+        To be called at least once in every strictest latency while anything is going on.
+
+        Returns:
+            Whether so much survives that this must not be called less often now.
         """
         with self._lock:
             if self._found is None or not gc.isenabled():
-                return
+                return False
             grown = gc.get_count()[2]
+            takes = grown * self._young * PER_OBJECT
             if not grown or (
-                grown * self._young * PER_OBJECT < self._budget / 2
+                takes < self._budget / 2
                 and (perf_counter() - self._examined) * SHARE_OF_TIME < self._took
             ):
-                return
+                return takes > self._budget / 8
             if self._frozen and self._may_thaw():
                 gc.unfreeze()
                 self._frozen = False
@@ -126,6 +130,7 @@ class Collector:
                     self._pace = self._took / self._blocks
                 if self._took > self._budget / 2:
                     self._freeze()
+        return True
 
     def _may_thaw(self) -> bool:
         """Whether everything is to be examined."""

@@ -352,9 +352,9 @@ class Dispatcher:
             )
             self._tuning.follow(strictest)
 
-    def collect(self) -> None:
-        """Have what has outlived the young collections examined, if it is time to."""
-        self._tuning.collect()
+    def collect(self) -> bool:
+        """As `Tuning.collect`."""
+        return self._tuning.collect()
 
     def go_on(self, seconds: float) -> None:
         """So much time has passed since the last call: more of those who are to leave may go."""

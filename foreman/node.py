@@ -146,6 +146,11 @@ class Node:
         """How long this node keeps a ready worker waiting, recently; up to date while stuck."""
         return self._scan_meter.statistics(self.waiting(self.clock()))
 
+    @property
+    def last_wait(self) -> float:
+        """The latest wait that was measured, seconds."""
+        return self._scan_meter.last
+
     def waits_of(self, required_latency: float) -> WaitStatistics:
         """The waits of the workers here that declare this latency, seconds."""
         meter = self._classes.get(required_latency)

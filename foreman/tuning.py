@@ -28,10 +28,13 @@ class Tuning:
         if self._garbage:
             collector.wish(self, strictest)
 
-    def collect(self) -> None:
-        """Have what has outlived the young collections examined, if it is time to."""
-        if self._garbage:
-            collector.look()
+    def collect(self) -> bool:
+        """Have what has outlived the young collections examined, if it is time to.
+
+        Returns:
+            Whether it may be so again soon.
+        """
+        return self._garbage and collector.look()
 
     def lock_delay(self, newcomer: float | None = None) -> float:
         """What one other node that computes costs a ready worker, seconds.
