@@ -259,9 +259,11 @@ class Node:
         holds = worker.holds
         if not holds.runs:
             self._ran.append(worker)
-        if held > LONG_HOLD and self._times is not None:
-            held, computed = self._times.examine(self.hold_began, held, holds.sampled)
-            holds.examined(held, computed)
+        if held > LONG_HOLD:
+            holds.time_each()
+            if self._times is not None:
+                held, computed = self._times.examine(self.hold_began, held, holds.sampled)
+                holds.examined(held, computed)
         holds.longest = max(holds.longest, held)
         holds.notable = min(holds.longest, LONG_HOLD)
         return held

@@ -54,7 +54,7 @@ class Intake:
             self._rest += happened  # it may not overtake what waits
             return
         node = self._shell.node
-        ends = node.hold_began + QUANTUM
+        ends = node.clock() + QUANTUM
         count = len(happened)
         unwatched = self._unwatched
         position = 0

@@ -27,7 +27,6 @@ def data_received(self: Shell, data: bytes) -> None:
             data = intake.decrypt(self.tls, data)
         happened = self.wire.receive(data)
         if len(happened) > intake.at_once:
-            self.node.hold_began = self.node.clock()  # what ends a turn
             intake.take(happened)
         else:
             intake.hand_out(happened)

@@ -10,6 +10,8 @@ from netserver.shell import Shell
 
 METERING = (
     "holds",
+    "held",
+    "timed",
     "hold_began",
     "node.holder",
     "node.take_reading()",

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreman.meters import (
+    LONG_HOLD,
+    OFTEN,
     PEAK_DECAY,
     TELLING,
     WORTH_SAMPLING,
@@ -177,3 +179,42 @@ def test_a_short_window_weighs_little_in_the_mean() -> None:
         meter.fold(weight)
         means.append(meter.mean)
     assert means == [1.0, 1.0, 2.0]
+
+
+def run_often(meter: HoldMeter, held: float, times: int = OFTEN) -> None:
+    """As a node counts holds of which some go untimed."""
+    for _ in range(times):
+        if not meter.runs & meter.skips:
+            meter.longest = max(meter.longest, held)
+            meter.held += held * meter.stands_for
+        meter.runs += 1
+
+
+def test_who_runs_very_often_is_timed_now_and_then_and_counted_each_time() -> None:
+    meter = HoldMeter()
+    run_often(meter, 2e-6)
+    assert meter.fold() == pytest.approx(OFTEN * 2e-6)
+    assert meter.skips
+    run_often(meter, 4e-6, 4 * OFTEN)
+    assert meter.fold() == pytest.approx(4 * OFTEN * 4e-6), "those that were timed stand for all"
+    assert meter.statistics().count == 5 * OFTEN
+    assert meter.statistics().mean == pytest.approx((2e-6 + 4 * 4e-6) / 5)
+
+
+def test_whoever_runs_less_often_or_ever_for_long_is_timed_each_time() -> None:
+    seldom, slow = HoldMeter(), HoldMeter()
+    run_often(seldom, 2e-6, OFTEN - 1)
+    run_often(slow, 2e-6)
+    slow.longest = LONG_HOLD
+    for meter in (seldom, slow):
+        meter.fold()
+        assert (meter.skips, meter.stands_for) == (0, 1.0)
+    folds = 0
+    while not slow.skips:
+        run_often(slow, 2e-6)
+        slow.fold()
+        folds += 1
+    assert folds == 1, "one of exactly that length is below it a window later"
+    run_often(slow, 2e-6, 1)
+    slow.fold()
+    assert not slow.skips
