@@ -188,11 +188,7 @@ class Dispatcher:
             if seat is None or seat.leaving or not self._seating.running:
                 worker._required_latency = seconds
                 return
-            demand = seat.demand
-            if demand.measured:
-                demand = evolve(demand, required_latency=seconds)
-            else:
-                demand = self._seating.ledger.assume(_kind(worker), seconds, worker.expected_hold)
+            demand = self._seating.ledger.redeclare(seat, seconds, worker.expected_hold)
             here = seat.node
             events: list[Event] = []
             here.roster.remove(seat, seat.demand)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from typing import Any
 
 from foreman.errors import InvalidLatency
+
+# Among them are those that people declare.
+_STEPS = ("1", "1.2", "1.5", "2", "2.5", "3", "4", "5", "6", "8")
+_LATENCIES = [float(f"{step}e{power}") for power in range(-6, 6) for step in _STEPS]
 
 
 def check_latency(value: object) -> float:
@@ -23,6 +28,16 @@ def check_latency(value: object) -> float:
     if not (seconds > 0 and math.isfinite(seconds)):
         raise InvalidLatency(value)
     return seconds
+
+
+def round_down(seconds: float) -> float:
+    """The nearest step that is not longer: what a declared latency is kept as, and counted under.
+
+    However many latencies are declared, there are ten to a decade then, and what a decision costs
+    does not grow with them. Shorter ones than the first step are left as they are.
+    """
+    at = bisect_right(_LATENCIES, seconds)
+    return _LATENCIES[at - 1] if at else seconds
 
 
 def check_declaration(worker_class: type) -> None:

@@ -16,6 +16,7 @@ from attrs import define, evolve, frozen
 from foreman.decisions import Action, Placement, Policy, Relocate
 from foreman.demand import Demand, NodeView, Snapshot
 from foreman.experience import Experience
+from foreman.latency import round_down
 from foreman.lineup import Lineup
 from foreman.roster import Roster
 from foreman.seat import Seat
@@ -238,10 +239,16 @@ class Ledger(Generic[N]):
                 something. None when it says nothing.
         """
         shown = self._experience.of(kind)
-        demand = self._policy.assume(kind, required_latency, shown)
+        demand = self._policy.assume(kind, round_down(required_latency), shown)
         if shown is None and expected_hold is not None:
             demand = evolve(demand, hold=expected_hold, mean=expected_hold)
         return demand
+
+    def redeclare(self, seat: Seat, required_latency: float, expected_hold: float | None) -> Demand:
+        """What to reckon with for a worker if it declares something else from now on."""
+        if seat.demand.measured:
+            return evolve(seat.demand, required_latency=round_down(required_latency))
+        return self.assume(seat.demand.kind, required_latency, expected_hold)
 
     def place(
         self, demand: Demand, lock_delay: float, home: N | None = None, avoid: N | None = None

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from foreman.errors import NotRunning
+from foreman.latency import round_down
 from foreman.lost_time import ThreadTimes
 from foreman.meters import (
     LONG_HOLD,
@@ -153,7 +154,7 @@ class Node:
 
     def waits_of(self, required_latency: float) -> WaitStatistics:
         """The waits of the workers here that declare this latency, seconds."""
-        meter = self._classes.get(required_latency)
+        meter = self._classes.get(round_down(required_latency))
         return (meter or WaitMeter()).statistics()
 
     def call_soon(self, worker: Worker, function: Callable[..., object], *args: Any) -> None:

@@ -67,6 +67,8 @@ class Worker:
         required_latency: The longest it may wait, once ready, before its node serves it, seconds.
             Set in a class's body it gives the default; set on an instance, at any time and from
             any thread, it places the worker anew, or raises `Infeasible` and leaves all as it was.
+            It is kept, and its misses are counted, in steps: rounded down to 1, 1.2, 1.5, 2, 2.5,
+            3, 4, 5, 6 or 8 times a power of ten.
         expected_hold: The longest one of this class is thought to keep its node, seconds; it
             counts until one has been measured. None to let the policy assume something.
     """

@@ -161,10 +161,7 @@ class Simulation:
             Infeasible: The policy refuses it; everything stays as it was.
         """
         seat = worker.seat
-        if seat.demand.measured:
-            demand = evolve(seat.demand, required_latency=latency)
-        else:
-            demand = self.ledger.assume(worker.kind, latency, None)
+        demand = self.ledger.redeclare(seat, latency, None)
         home = worker.node
         home.roster.remove(seat, seat.demand)
         decision = self.ledger.place(demand, self.lock_delay, home=home)

@@ -6,9 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foreman import ForemanError, InvalidLatency, Worker
-from foreman.latency import check_latency
+from foreman.latency import check_latency, round_down
 
 WRONG: list[Any] = [
     0,
@@ -68,3 +70,19 @@ def test_the_default_is_inherited_and_an_instance_has_its_own() -> None:
     worker.required_latency = 2
     assert worker.required_latency == 2.0
     assert Heir.required_latency == Heir().required_latency == 0.25
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.005, 0.01, 0.02, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 30])
+def test_what_people_declare_is_a_step(seconds: float) -> None:
+    assert round_down(seconds) == seconds
+
+
+@given(st.floats(1e-6, 1e5))
+def test_a_latency_is_kept_as_a_little_less_at_most(seconds: float) -> None:
+    assert 0.749 * seconds <= round_down(seconds) <= seconds
+    assert round_down(round_down(seconds)) == round_down(seconds)
+
+
+def test_latencies_beyond_the_steps_are_no_longer_than_declared() -> None:
+    assert round_down(3e-7) == 3e-7
+    assert 1e5 < round_down(1e9) <= 1e9

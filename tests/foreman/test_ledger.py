@@ -145,6 +145,17 @@ def test_the_next_of_a_class_is_taken_for_like_those_before(book: Book) -> None:
     assert book.ledger.assume("app.Other", 1.0, None).hold == 0.25
 
 
+def test_however_many_latencies_are_declared_the_groups_are_few(book: Book) -> None:
+    for number in range(5000):
+        book.add(book.ledger.assume("app.Kind", 0.01 + number / 5000, None))
+    seat = book.add()
+    for number in range(100):
+        demand = book.ledger.redeclare(seat, 0.01 + number / 7777, None)
+        book.ledger.reseat(seat, book.node, demand, "why")
+    assert len(book.node.roster.groups()) < 64
+    assert len(book.node.roster.latencies) <= 22
+
+
 def test_what_was_done_long_ago_does_not_count_for_ever(book: Book) -> None:
     """After a rest, one is what its class has shown, unless it has shown less."""
     seats = [book.add() for _ in range(9)]

@@ -288,6 +288,7 @@ def test_a_stamp_measures_what_a_ready_worker_waits(node: Node, clock: Clock) ->
     assert node.waits_of(0.1).misses == 1
     assert node.waits_of(1.0).misses == 0
     assert node.waits_of(1.0).count == 1
+    assert node.waits_of(1.1).count == 1, "kept as one second"
     assert node.waits_of(7.0).count == 0, "nobody declares that"
     on(node, node._answer)
     assert node.waits_of(1.0).count == 1, "a stamp is answered once"
