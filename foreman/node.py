@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from foreman.accounts import Accounts
 from foreman.errors import NotRunning
 from foreman.latency import round_down
 from foreman.lost_time import ThreadTimes
@@ -31,19 +31,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# How often what the workers cost is added up, seconds. Long enough that a share of it is a load.
-FOLD_PERIOD = 0.5
-
-# After a broken promise it is done at once, but never takes more than this share of the time: with
-# many workers it is work, and those who wait would wait for it too.
-PROMPT_FOLDS = 0.02
-
-# So many workers are added up in one turn of the loop, in about half a millisecond.
-FOLDED_AT_ONCE = 50
-
-# A worker using less of its node than this is at rest: it need not be looked at again and again.
-AT_REST = 1e-4
-
 
 class Node:
     """One thread, one event loop, and the workers it runs.
@@ -53,25 +40,19 @@ class Node:
     """
 
     __slots__ = (
-        "_answered",
+        "_accounts",
         "_classes",
         "_ended",
         "_ending",
-        "_fold_began",
-        "_fold_took",
         "_guard",
-        "_loads",
         "_mail",
         "_mail_lock",
-        "_ran",
-        "_report",
         "_scan_meter",
         "_scans",
         "_stamped",
         "_tasks",
         "_thread",
         "_times",
-        "_unfolded",
         "clock",
         "hold_began",
         "holder",
@@ -96,8 +77,6 @@ class Node:
         self.name = name
         self.loop = loop
         self.clock = clock
-        # What each worker has cost: called on this thread with (worker, load) pairs.
-        self._report = report
         # Called on this thread when its loop has closed: nothing runs here any more.
         self._ended = ended
         # The Foreman's lock, and what it guards.
@@ -111,11 +90,7 @@ class Node:
         self.hold_began = 0.0
         # None before the thread runs, and where time is made up: nothing is lost of that.
         self._times: ThreadTimes | None = None
-        self._ran: list[Worker] = []
-        self._loads: dict[Worker, float] = {}
-        self._fold_began = clock()
-        self._fold_took = 0.0
-        self._unfolded: deque[Worker] = deque()
+        self._accounts = Accounts(self, report)
         self._scan_meter = ScanMeter()
         self._classes: dict[float, WaitMeter] = {}
         self._scans = ScanPass(self)
@@ -211,7 +186,7 @@ class Node:
     def is_active(self) -> bool:
         """Whether anything ran here since the watcher last asked."""
         seen, self.seen_hold = self.seen_hold, self.hold_began
-        return seen != self.hold_began or bool(self._ran) or bool(self._loads)
+        return seen != self.hold_began or self._accounts.is_open
 
     def stamp(self, now: float) -> None:
         """Send a stamp round; what it takes to come back is what a ready worker waits."""
@@ -259,7 +234,7 @@ class Node:
         """
         holds = worker.holds
         if not holds.runs:
-            self._ran.append(worker)
+            self._accounts.ran(worker)
         if held > LONG_HOLD:
             holds.time_each()
             if self._times is not None:
@@ -282,7 +257,7 @@ class Node:
 
     def adopt(self, worker: Worker) -> None:
         """The worker runs here from now on: what it costs is added up here."""
-        self._ran.append(worker)
+        self._accounts.ran(worker)
 
     def create_task(self, worker: Worker, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a worker's coroutine; each of its steps is metered as a hold of the worker."""
@@ -318,14 +293,15 @@ class Node:
         now = self.clock()
         self._stamped = None
         self.take_reading()
-        wait, period = now - stamped, now - self._fold_began
+        wait = now - stamped
         latencies = self.roster.latencies
         broken = bool(latencies) and wait > latencies[0]
         # Before it is known that it was late, so that it is known who is to blame for it.
-        due = period >= FOLD_PERIOD or (broken and period * PROMPT_FOLDS > self._fold_took)
-        if due and not self._unfolded:
-            self._fold(now)
-            self._fold_took = self.clock() - now
+        if self._accounts.is_due(now, broken=broken):
+            self._accounts.fold(now)
+            # Latencies nobody here declares any more; were they kept, they would gather for ever.
+            for latency in self._classes.keys() - set(latencies):
+                del self._classes[latency]
         if broken:
             self.late = max(self.late, wait)
         self.waited(wait)
@@ -338,43 +314,6 @@ class Node:
             if meter is None:
                 meter = self._classes[required_latency] = WaitMeter()
             meter.add(wait, required_latency)
-
-    def _fold(self, now: float) -> None:
-        """Add up what each worker cost since the last time, and report it."""
-        period = now - self._fold_began
-        self._fold_began = now
-        ran, self._ran = self._ran, []
-        before, self._loads = self._loads, {}
-        # Those first who may be to blame for something.
-        workers = sorted({*ran, *before}, key=lambda worker: worker.holds.longest, reverse=True)
-        # Latencies nobody here declares any more; were they kept, they would gather for ever.
-        for latency in self._classes.keys() - set(self.roster.latencies):
-            del self._classes[latency]
-        self._unfolded = deque(workers)
-        self._fold_some(period, before)
-
-    def _fold_some(self, period: float, before: dict[Worker, float]) -> None:
-        """The next few of them, and the others in a later turn of the loop."""
-        weight = min(1.0, period / FOLD_PERIOD)
-        report: list[tuple[Worker, float]] = []
-        unfolded = self._unfolded
-        for _ in range(min(FOLDED_AT_ONCE, len(unfolded))):
-            worker = unfolded.popleft()
-            if worker._home is not self:
-                continue  # its meter is written elsewhere now
-            load = min(1.0, worker.holds.fold(weight) / period)
-            known = before.get(worker, 0.0)
-            # Up at once, down slowly: a pause is no reason to give the room away. What happened in
-            # a part of a period counts for a part of it.
-            load = known + (load - known) * (weight if load > known else weight / 2)
-            report.append((worker, load if load > AT_REST else 0.0))
-            if load > AT_REST:
-                self._loads[worker] = load
-        try:
-            self._report(self, report)
-        finally:  # or none would ever be added up again
-            if unfolded:
-                self.loop.call_soon(self._fold_some, period, before)
 
     def _end(self) -> None:
         self._ending = True

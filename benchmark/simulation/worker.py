@@ -8,8 +8,8 @@ from random import Random
 from attrs import define
 
 from benchmark.simulation.population import Kind
+from foreman.accounts import AT_REST
 from foreman.meters import PEAK_DECAY
-from foreman.node import AT_REST
 from foreman.seat import Seat
 
 # What costs do: hold and rate each wander by a factor of e**WANDER in a minute, and are drawn back

@@ -21,9 +21,9 @@ from benchmark.simulation.node import Promises, SimNode
 from benchmark.simulation.population import KINDS, Kind, counts_of
 from benchmark.simulation.worker import SimWorker
 from foreman import BestFit, Place, Refuse, Relocate, Retire, Spawn
+from foreman.accounts import FOLD_PERIOD
 from foreman.interpreter import interval_for
 from foreman.ledger import Cost, Ledger
-from foreman.node import FOLD_PERIOD
 from foreman.watcher import REST_AFTER
 
 RAMP = 10.0  # seconds within which everybody comes at first

@@ -13,10 +13,10 @@ from random import Random
 from attrs import Factory, define, evolve, field, frozen
 
 from foreman import BestFit, Demand, Infeasible, Place, Policy, Refuse, Relocate, Retire
+from foreman.accounts import AT_REST, FOLD_PERIOD
 from foreman.dispatcher import STAYS
 from foreman.ledger import Cost, Ledger
 from foreman.meters import PEAK_DECAY
-from foreman.node import AT_REST, FOLD_PERIOD
 from foreman.roster import Roster
 from foreman.seat import Seat
 from foreman.watcher import REST_AFTER, REVIEW_PERIOD

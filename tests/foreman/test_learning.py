@@ -6,8 +6,8 @@ import threading
 import time
 
 from foreman import BestFit, Foreman, Node, Worker
+from foreman.accounts import FOLDED_AT_ONCE
 from foreman.ledger import BELIEVED_AFTER
-from foreman.node import FOLDED_AT_ONCE
 from tests.foreman.conftest import groups_on, until
 
 
@@ -28,7 +28,7 @@ def report(worker: Worker, node: Node) -> None:
     folded = threading.Event()
 
     def fold() -> None:
-        node._fold(node.clock() + 1.0)
+        node._accounts.fold(node.clock() + 1.0)
         folded.set()
 
     node.post(fold)
@@ -79,13 +79,13 @@ def test_many_are_added_up_a_few_in_each_turn_those_first_who_held_longest() -> 
     with Foreman(max_nodes=1) as foreman:
         workers = [Quick() for _ in range(4 * FOLDED_AT_ONCE)]
         (node,) = {foreman.add(worker) for worker in workers}
-        learn = node._report
+        learn = node._accounts._report
 
         def note(here: Node, costs: list[tuple[Worker, float]]) -> None:
             reports.append([worker for worker, _ in costs])
             learn(here, costs)
 
-        node._report = note
+        node._accounts._report = note
         slow = workers[-1]
         for worker in workers:
             have_run(worker, 1)
