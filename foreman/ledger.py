@@ -320,9 +320,7 @@ class Ledger(Generic[N]):
                 shown[demand.kind].append(demand)
             self._enter(seat, demand)
         for kind, node in where.items():
-            alike = [group for group in node.roster.groups() if group.kind == kind]
-            load = sum(group.load for group in alike) / sum(group.count for group in alike)
-            self._experience.learn(kind, shown[kind], ran[kind], load)
+            self._experience.learn(kind, shown[kind], ran[kind], node.roster.mean_load(kind))
 
     def _enter(self, seat: Seat, demand: Demand) -> None:
         seat.node.roster.replace(seat, seat.demand, demand)

@@ -84,6 +84,11 @@ class Roster:
             self.promised = min(kept) if kept else math.inf
         return self._shown
 
+    def mean_load(self, kind: str) -> float:
+        """The mean load of the workers of one kind, of which there must be some."""
+        alike = [tally for key, tally in self._groups.items() if key[0] == kind]
+        return sum(tally.load for tally in alike) / sum(len(tally.members) for tally in alike)
+
     def members(self, group: Group | None = None, count: int | None = None) -> list[Seat]:
         """The seats of the workers.
 

@@ -293,6 +293,7 @@ class TestAHandlerRaises:
             gate.open()
             sock.sendall(envelope(b"x") * 3)
             assert receive_all(sock) == b""
+            sock.close()  # or we would be waited for
             assert site.journal.until("close")[0][2] == 1011
             assert site.journal.named("error")[0][2] is error
 
@@ -337,6 +338,7 @@ class TestAHandlerRaises:
         setattr(Raising, where, raising if style == "sync" else raising_later)
         with site.dial(site.listen("tcp://127.0.0.1:0", Raising), envelope(b"x")) as sock:
             assert receive_all(sock) == b""
+            sock.close()  # or we would be waited for
             assert ended.wait(10)
         opened = 0 if where == "on_connect" else 1
         assert len(site.journal.until("close", opened)) == opened

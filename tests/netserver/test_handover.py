@@ -189,6 +189,7 @@ class TestTheMomentIsBad:
             getattr(connection, way)()
             promise.result(10)
             assert sock.recv(1) == b""
+            sock.close()  # or we would be waited for
             site.journal.until("close")
 
     @pytest.mark.parametrize(

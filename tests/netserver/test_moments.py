@@ -194,6 +194,7 @@ class TestAtTheStep:
             gate.open()
             moved.result(10)
             assert receive_all(sock) == b""
+            sock.close()  # or we would be waited for
             assert site.journal.until("close")[0][1] is connection
             if way == "stop":
                 stopping.join(20)
