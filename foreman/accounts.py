@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ FOLD_PERIOD = 0.5
 # After a broken promise it is done at once, but never takes more than this share of the time: with
 # many workers it is work, and those who wait would wait for it too.
 PROMPT_FOLDS = 0.02
+
+# For how long every hold is timed after a broken promise, seconds.
+CLOSELY_FOR = 30.0
 
 # So many workers are added up in one turn of the loop, in about half a millisecond.
 FOLDED_AT_ONCE = 50
@@ -34,7 +38,16 @@ class Accounts:
         report: Called with the node, and with each worker and its load.
     """
 
-    __slots__ = ("_began", "_loads", "_node", "_ran", "_report", "_took", "_unfolded")
+    __slots__ = (
+        "_began",
+        "_closely_until",
+        "_loads",
+        "_node",
+        "_ran",
+        "_report",
+        "_took",
+        "_unfolded",
+    )
 
     def __init__(
         self, node: Node, report: Callable[[Node, list[tuple[Worker, float]]], None]
@@ -44,7 +57,8 @@ class Accounts:
         self._ran: list[Worker] = []
         self._loads: dict[Worker, float] = {}
         self._began = node.clock()
-        self._took = 0.0
+        self._took = 0.0  # by the last fold, so far
+        self._closely_until = -inf
         self._unfolded: deque[Worker] = deque()
 
     @property
@@ -66,6 +80,12 @@ class Accounts:
         due = period >= FOLD_PERIOD or (broken and period * PROMPT_FOLDS > self._took)
         return due and not self._unfolded
 
+    def look_closely(self, now: float) -> None:
+        """A promise was broken: let no hold go untimed for a while."""
+        self._closely_until = now + CLOSELY_FOR
+        for worker in (*self._ran, *self._loads):
+            worker.holds.time_each()
+
     def fold(self, now: float) -> None:
         """Add up what each worker cost since the last time, and report it: some of them at once."""
         period = now - self._began
@@ -75,12 +95,14 @@ class Accounts:
         # Those first who may be to blame for something.
         workers = sorted({*ran, *before}, key=lambda worker: worker.holds.longest, reverse=True)
         self._unfolded = deque(workers)
+        self._took = 0.0
         self._fold_some(period, before)
-        self._took = self._node.clock() - now
 
     def _fold_some(self, period: float, before: dict[Worker, float]) -> None:
         """The next few of them, and the others in a later turn of the loop."""
         node = self._node
+        began = node.clock()
+        closely = began < self._closely_until
         weight = min(1.0, period / FOLD_PERIOD)
         report: list[tuple[Worker, float]] = []
         unfolded = self._unfolded
@@ -88,7 +110,7 @@ class Accounts:
             worker = unfolded.popleft()
             if worker._home is not node:
                 continue  # its meter is written elsewhere now
-            load = min(1.0, worker.holds.fold(weight) / period)
+            load = min(1.0, worker.holds.fold(weight, closely=closely) / period)
             known = before.get(worker, 0.0)
             # Up at once, down slowly: a pause is no reason to give the room away. What happened in
             # a part of a period counts for a part of it.
@@ -99,5 +121,6 @@ class Accounts:
         try:
             self._report(node, report)
         finally:  # or none would ever be added up again
+            self._took += node.clock() - began
             if unfolded:
                 node.loop.call_soon(self._fold_some, period, before)

@@ -125,7 +125,10 @@ class Carrier:
         self, worker: Worker, seat: Seat, here: Node, old: Node | None, error: BaseException
     ) -> None:
         """It did not arrive, and has left where it was: it ends."""
-        worker._fail(error)
+        try:
+            worker._fail(error)
+        except Exception:
+            logger.exception("%r raised when it was told of its failure", worker)
         if old is not None:
             here.run(worker, worker.on_stop)
         here.run(worker, worker._left)

@@ -18,9 +18,9 @@ LONG_HOLD = 1e-3
 # takes about 3 µs, so both together stay below 1 % of the time held.
 WORTH_SAMPLING = 500e-6
 
-# Who ran so often in a window, and never for long lately, is timed once in so many times plus one,
-# which is a power of two. To time a hold costs 0.3 µs or more, a twentieth of a short echo's whole
-# way through the server; and whoever runs that often keeps its node for less than 2 ms on average.
+# Who ran so often in a window, and never for long lately, may go untimed so many times after each
+# time it is timed. To time a hold costs 0.3 µs or more, a twentieth of a short echo's whole way
+# through the server; and whoever runs that often keeps its node for less than 2 ms on average.
 OFTEN = 256
 SKIPS = 3
 
@@ -41,10 +41,11 @@ class HoldStatistics:
 
     Attributes:
         count: Times it ran.
-        mean: Mean hold, seconds; 0 before the first. Of those who run more than 500 times a second
-            and never for long, one hold in four is timed and stands for the others. Of long holds,
-            here and below, what the garbage collector and the operating system took does not count.
-        worst: Longest hold ever, seconds.
+        mean: Mean hold, seconds; 0 before the first. Of connections that read more than 500 times
+            a second, and never held their node for long, one hold in four is timed and stands for
+            the others, until a promise is broken on their node. Of long holds, here and below,
+            what the garbage collector and the operating system took does not count.
+        worst: Longest hold ever, of those that were timed, seconds.
         cpu_share: How much of its recent long holds was spent computing, or waiting for its turn
             to under the interpreter lock, rather than for anything else, 0 to 1; None while its
             holds are too short to tell.
@@ -97,10 +98,11 @@ class HoldMeter:
     itself, because a call for each message would cost more than the counting.
 
     Attributes:
-        skips: 0 when every hold is timed. Otherwise a hold may go untimed, and only be counted,
-            while ``runs & skips`` is not 0, and one that is timed where others are not
-            `stands_for` so many. That is for those who ran very often in the last window, and
-            never for long lately; it ends with the first long hold.
+        skips: 0 when every hold is timed. Otherwise so many may go untimed, and only be counted,
+            after one that is timed. That is for those who ran very often in the last window, and
+            never for long lately; it ends with the first long hold that is timed.
+        passed_over: How many may still go untimed now; whoever leaves one out keeps count here.
+        stands_for: How many holds one counts for that is timed where others are not.
         notable: A hold above this has to be looked at and not only counted, seconds: it is the
             longest of the window, or a long one, or, at less than nothing, the first.
         peak: The longest recent hold, seconds: what the policy reckons with.
@@ -115,6 +117,7 @@ class HoldMeter:
         "longest",
         "mean",
         "notable",
+        "passed_over",
         "peak",
         "runs",
         "sampled",
@@ -142,7 +145,7 @@ class HoldMeter:
 
     def time_each(self) -> None:
         """Let no hold go untimed."""
-        self.skips = 0
+        self.skips = self.passed_over = 0
         self.stands_for = 1.0
 
     def examined(self, held: float, computed: float) -> None:
@@ -150,12 +153,13 @@ class HoldMeter:
         self._examined += held
         self._computed += computed
 
-    def fold(self, weight: float = 1.0) -> float:
+    def fold(self, weight: float = 1.0, *, closely: bool = False) -> float:
         """Close the window; returns the seconds held in it.
 
         Args:
             weight: How much of a full period it lasted, up to 1: what was before is forgotten
                 accordingly.
+            closely: Whether every hold is to be timed in the next one.
         """
         held = self.held
         kept = 0.5**weight
@@ -167,11 +171,10 @@ class HoldMeter:
         self.total_held += held
         self.worst = max(self.worst, self.longest)
         self.peak = max(self.longest, self.peak * PEAK_DECAY**weight)
-        if self.runs >= OFTEN and self.peak < LONG_HOLD:
+        self.time_each()
+        if self.runs >= OFTEN and self.peak < LONG_HOLD and not closely:
             self.skips = SKIPS
             self.stands_for = SKIPS + 1.0
-        else:
-            self.time_each()
         self._computed *= kept
         self._examined *= kept
         self.runs = 0

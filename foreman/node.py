@@ -296,6 +296,8 @@ class Node:
         wait = now - stamped
         latencies = self.roster.latencies
         broken = bool(latencies) and wait > latencies[0]
+        if broken:
+            self._accounts.look_closely(now)
         # Before it is known that it was late, so that it is known who is to blame for it.
         if self._accounts.is_due(now, broken=broken):
             self._accounts.fold(now)

@@ -15,6 +15,7 @@ from netwire import Message, Request, State
 from netwire.websocket.close import close_payload
 
 if TYPE_CHECKING:
+    from foreman import Foreman
     from netserver.server import Server
     from netserver.shell import Shell
     from netserver.source import Source
@@ -251,6 +252,14 @@ class Connection(Worker):
         return handed_over
 
     # ---------------------------------------------------------------- as a worker
+
+    def _join(self, foreman: Foreman) -> float | None:
+        if getattr(self, "_shell", None) is None:
+            raise TypeError(
+                f"{type(self).__name__} is a Connection: the server makes them, for the class given"
+                " to Server.listen or Server.connect"
+            )
+        return super()._join(foreman)
 
     @property
     def movable(self) -> bool:

@@ -144,11 +144,14 @@ class Shell(asyncio.Protocol):
         # So is reading the clock left out for most of very many quick ones (`HoldMeter.skips`).
         holds = connection.holds
         node.holder = connection
-        timed = not holds.runs & holds.skips
+        timed = not holds.passed_over
         if timed:
+            holds.passed_over = holds.skips
             if holds.sampled:
                 node.take_reading()
             node.hold_began = node.clock()
+        else:
+            holds.passed_over -= 1
         intake = self.intake
         if len(data) >= WHOLE_READ:
             intake.end_turn()

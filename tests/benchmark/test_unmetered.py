@@ -12,6 +12,7 @@ METERING = (
     "holds",
     "held",
     "timed",
+    "else:",
     "hold_began",
     "node.holder",
     "node.take_reading()",

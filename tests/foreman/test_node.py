@@ -13,7 +13,9 @@ from itertools import pairwise
 import pytest
 
 from foreman import Demand, Node, NotRunning, Worker
+from foreman.accounts import CLOSELY_FOR, FOLDED_AT_ONCE
 from foreman.loops import new_loop
+from foreman.meters import OFTEN
 from foreman.seat import Seat
 from tests.foreman.conftest import PATIENCE, LoopFactory, Probe, until
 
@@ -395,3 +397,60 @@ def test_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = new_loop()
     loop.close()
     assert isinstance(loop, asyncio.SelectorEventLoop)
+
+
+def test_what_adding_up_many_takes_is_counted_to_the_last(
+    node: Node, clock: Clock, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is done in several turns, and how soon it may be done again depends on all of them."""
+    workers = [Probe() for _ in range(4 * FOLDED_AT_ONCE)]
+
+    def report(node: Node, costs: list[tuple[Worker, float]]) -> None:
+        clock.now += 0.002
+        post.report(node, costs)
+
+    monkeypatch.setattr(node._accounts, "_report", report)
+    for worker in workers:
+        worker._home = node
+        on(node, node.adopt, worker)
+    declare(node, 0.1)
+    clock.now += 1.0
+    break_promise(node, clock, 0.2)
+    until(lambda: len(post.costs) == 4)
+    on(node, lambda: None)
+    for worker in workers:
+        on(node, node.adopt, worker)
+    break_promise(node, clock, 0.2)
+    assert len(post.costs) == 4, "0.008 s are more than a fiftieth of 0.2 s"
+    clock.now += 0.2
+    break_promise(node, clock, 0.2)
+    until(lambda: len(post.costs) == 8)
+
+
+def test_after_a_broken_promise_no_hold_goes_untimed(node: Node, clock: Clock) -> None:
+    often, late_comer = Probe(), Probe()
+    declare(node, 0.1)
+
+    def run_often(worker: Worker) -> None:
+        for _ in range(OFTEN):
+            node.enter(worker)
+            node.leave(worker)
+
+    for worker in (often, late_comer):
+        worker._home = node
+        on(node, run_often, worker)
+        worker.holds.fold()
+        assert worker.holds.skips
+    on(node, run_often, often)
+    break_promise(node, clock, 0.2)
+    assert not often.holds.skips, "it may have been this one"
+    on(node, run_often, often)
+    clock.now += 1.0
+    node.stamp(clock.now)
+    until(lambda: not often.holds.runs)
+    assert not often.holds.skips, "for a while"
+    on(node, run_often, often)
+    clock.now += CLOSELY_FOR
+    node.stamp(clock.now)
+    until(lambda: not often.holds.runs)
+    assert often.holds.skips

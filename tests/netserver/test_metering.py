@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from contextlib import ExitStack
+from queue import SimpleQueue
 from typing import Any
 
-from foreman.meters import LONG_HOLD
+from foreman.meters import LONG_HOLD, SKIPS
 from netserver import Connection, Server
-
-ROUNDS = 64
-AT_A_TIME = 16
 
 
 class Echo(Connection):
-    required_latency = 0.050
+    required_latency = 1.0
 
     def on_message(self, message: bytes | str) -> None:
         if message == b"slow":
@@ -52,7 +51,82 @@ def test_one_that_runs_very_often_is_counted_exactly_and_caught_when_it_turns_sl
         count += 200
         ran = connection.statistics().holds.count
         assert count <= ran <= count + 10, "and the hooks of its beginning"
-        for _ in range(connection.holds.skips + 1):
+        for _ in range(SKIPS + 1):
             echo(b"14slow")
         until(lambda: connection.statistics().holds.worst >= LONG_HOLD)
         assert not connection.holds.skips
+
+
+def test_what_it_does_besides_reading_does_not_change_what_is_timed(until: Any) -> None:
+    """Each answer is sent from elsewhere, which is a hold of its own, just after each read."""
+    answers: SimpleQueue[tuple[Connection, bytes | str] | None] = SimpleQueue()
+    really = 0.0
+
+    class Busy(Connection):
+        required_latency = 1.0
+
+        def on_message(self, message: bytes | str) -> None:
+            nonlocal really
+            began = time.perf_counter()
+            while time.perf_counter() < began + 100e-6:
+                pass
+            really += time.perf_counter() - began
+            answers.put((self, message))
+
+    def answer() -> None:
+        while (due := answers.get()) is not None:
+            connection, message = due
+            connection.send(message)
+
+    sender = threading.Thread(target=answer)
+    sender.start()
+    try:
+        with Server() as server, ExitStack() as sockets:
+            address: Any = server.listen("tcp://127.0.0.1:0", Busy).address
+            client = sockets.enter_context(socket.create_connection(address, 15))
+
+            def echo(times: int) -> None:
+                for _ in range(times):
+                    client.sendall(b"12hi")
+                    assert client.recv(100) == b"12hi"
+
+            echo(1)
+            (connection,) = server.connections
+            while not connection.holds.skips:
+                echo(100)
+            holds = connection.statistics().holds
+            before, busy = holds.count * holds.mean, really
+            echo(1500)
+            holds = connection.statistics().holds
+            measured, busy = holds.count * holds.mean - before, really - busy
+            assert 0.6 < measured / busy < 1.8
+    finally:
+        answers.put(None)
+        sender.join()
+
+
+def test_who_breaks_a_promise_is_timed_from_then_on(until: Any) -> None:
+    class Sleepy(Connection):
+        required_latency = 0.1
+
+        def on_message(self, message: bytes | str) -> None:
+            if message == b"slow":
+                time.sleep(0.5)
+            self.send(message)
+
+    with Server() as server, ExitStack() as sockets:
+        address: Any = server.listen("tcp://127.0.0.1:0", Sleepy).address
+        client = sockets.enter_context(socket.create_connection(address, 15))
+
+        def echo(message: bytes) -> None:
+            client.sendall(message)
+            assert client.recv(100) == message
+
+        echo(b"12hi")
+        (connection,) = server.connections
+        while not connection.holds.skips:
+            echo(b"12hi")
+        echo(b"14slow")
+        until(lambda: not connection.holds.skips)  # whether it was timed or not
+        echo(b"14slow")
+        until(lambda: connection.statistics().holds.worst > 0.4)

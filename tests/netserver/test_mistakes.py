@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from foreman import Foreman
 from netserver import Connection, Listener, Reject, Server, ServerConfig, events
 from netwire import Message, UrlError
 
@@ -213,3 +214,10 @@ def test_events_of_a_listener_too() -> None:
             sock.sendall(b"12hi")
             assert sock.recv(4) == b"12hi"
     assert moved == [listener]
+
+
+def test_a_connection_is_not_added_by_hand() -> None:
+    with Foreman() as foreman:
+        with pytest.raises(TypeError, match="the server makes them"):
+            foreman.add(Echo())
+        assert foreman.statistics().workers == 0
