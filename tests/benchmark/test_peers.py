@@ -250,12 +250,12 @@ def test_whether_a_sleeper_keeps_another_connection_waiting(
     [
         *((name, ("--transport", "unix"), "invalid choice: 'unix'") for name in OTHERS),
         ("one-loop", ("--work", "idle"), "invalid choice: 'idle'"),
-        ("one-loop", ("--hold", "-1"), "must be 0 to 3600 s, not -1"),
-        ("one-loop", ("--hold", "nan"), "must be 0 to 3600 s, not nan"),
-        ("thread-pool", ("--threads", "0"), "must be at least 1, not 0"),
+        ("one-loop", ("--hold", "-1"), "must be 0 to 3600 s, not '-1'"),
+        ("one-loop", ("--hold", "nan"), "must be 0 to 3600 s, not 'nan'"),
+        ("thread-pool", ("--threads", "0"), "must be a whole number of at least 1, not '0'"),
         ("thread-pool", ("--switch-interval", "0"), "strictly positive"),
-        ("go", ("--processors", "0"), "must be at least 1, not 0"),
-        ("erlang", ("--processors", "x"), "invalid positive value: 'x'"),
+        ("go", ("--processors", "0"), "must be a whole number of at least 1, not '0'"),
+        ("erlang", ("--processors", "x"), "must be a whole number of at least 1, not 'x'"),
     ],
 )
 def test_what_it_cannot_do_is_refused(

@@ -12,6 +12,7 @@ from foreman.decisions import Relocate, Retire
 from foreman.demand import Snapshot
 from foreman.evacuation import AT_ONCE, AT_ONCE_IN_NEED
 from foreman.events import Moved, Retired, Stayed
+from foreman.latency import round_down
 from tests.foreman.conftest import (
     PATIENCE,
     Heard,
@@ -392,7 +393,8 @@ def test_several_groups_that_leave_one_node_leave_as_one(
     foreman: Foreman, policy: Told, heard: Heard, shelter: Node, home: Node
 ) -> None:
     """Together they are no more at a time, and the node is judged anew when all have left."""
-    workers = [Reluctant(60.0 + n) for n in range(AT_ONCE_IN_NEED + 9)]
+    steps = sorted({round_down(0.1 * 1.1**n) for n in range(200)}, reverse=True)
+    workers = [Reluctant(latency) for latency in steps[: AT_ONCE_IN_NEED + 9]]
     settle(foreman, home, workers)
     for worker in workers:
         worker.may_leave.clear()
