@@ -36,7 +36,7 @@ class Carrier:
     Args:
         dispatcher: Whose lock guards the seats.
         patience: How long a worker may take to let go of its node, seconds; then it stays. And how
-            long to take up work on another one; then it is let go.
+            long to take up work on a node, its first one too; then it is let go.
     """
 
     def __init__(self, dispatcher: Dispatcher, patience: float) -> None:

@@ -98,7 +98,8 @@ class Collector:
     def look(self) -> bool:
         """Examine what has survived, if it is time to; otherwise it costs about a microsecond.
 
-        To be called at least once in every strictest latency while anything is going on.
+        To be called at least once in every strictest latency while anything is going on, and a
+        quarter as often when it returned False.
 
         Returns:
             Whether so much survives that this must not be called less often now.

@@ -222,6 +222,11 @@ class NodeView:
     totals: Totals = field(default=Factory(_add_up, takes_self=True), repr=False, eq=False)
 
     @property
+    def is_open(self) -> bool:
+        """Whether anybody may come."""
+        return not self.stuck and not self.retiring
+
+    @property
     def count(self) -> int:
         """How many workers there are."""
         return self.totals.count

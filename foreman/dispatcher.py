@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 # How many resting workers are looked at under the lock at a time: nodes wait for it, too.
 RESTING = 100
 
-# For how long a worker that could not leave its node in time is not asked again, seconds.
-STAYS = 30.0
+# When a worker that could not leave its node in time is asked again, at the earliest, seconds.
+ASKED_AGAIN_AFTER = 30.0
 
 
 class Dispatcher:
@@ -304,7 +304,7 @@ class Dispatcher:
         with self.lock:
             if seat.leaving:
                 return False
-            seat.stays_until = self.clock() + STAYS
+            seat.stays_until = self.clock() + ASKED_AGAIN_AFTER
             self._seating.reseat(seat, here, evolve(seat.demand, movable=False), "could not leave")
             seat.in_transit = False
             arrivals, seat.arrivals = seat.arrivals, []

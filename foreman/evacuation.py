@@ -11,14 +11,13 @@ if TYPE_CHECKING:
     from foreman.node import Node
     from foreman.seat import Seat
 
-# To let go of a node and to arrive on another takes about this long together, seconds, in which
-# others wait; and this share of the time may go into moving those who have no need to hurry.
+# To let go of a node and to arrive on another takes about this long together under load, seconds,
+# in which others wait; and this share of the time may go into moving those who need not hurry.
 COST = 0.5e-3
 SHARE_OF_TIME = 0.25
 
-# How many of them are on their way at a time. To let go of a node and to arrive on another takes
-# each of the two some tenths of a millisecond, which its other workers wait: so not many at once,
-# unless the node is breaking its promises anyway, and every turn of its loop takes long.
+# How many of them are on their way at a time: not many at once, unless the node is breaking its
+# promises anyway, and every turn of its loop takes long.
 AT_ONCE = 4
 AT_ONCE_IN_NEED = 64
 

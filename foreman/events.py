@@ -58,7 +58,8 @@ class Retired:
 
 @frozen
 class Missed:
-    """A node kept the ready waiting longer than its strictest worker declared.
+    """A node kept the ready waiting longer than its strictest worker declared, rounded down to a
+    step (`Worker.required_latency`).
 
     Told at most once a second for each node; `Worker.statistics` counts every one.
     """

@@ -67,8 +67,17 @@ class Foreman:
     ) -> None:
         if isinstance(max_nodes, bool) or not isinstance(max_nodes, int) or max_nodes < 1:
             raise ValueError(f"max_nodes must be a whole number of at least 1, not {max_nodes!r}")
+        if isinstance(move_timeout, bool) or not isinstance(move_timeout, (int, float)):
+            raise TypeError(f"move_timeout is a number of seconds, not {move_timeout!r}")
         if not move_timeout > 0:
             raise ValueError(f"move_timeout must be a positive time, seconds, not {move_timeout!r}")
+        methods = (getattr(policy, name, None) for name in ("assume", "place", "review"))
+        if isinstance(policy, type) or not (policy is None or all(map(callable, methods))):
+            raise TypeError(f"policy is an object with the methods of Policy, not {policy!r}")
+        calls = {"clock": clock, "loop_factory": loop_factory, "on_event": on_event}
+        for name, call in calls.items():
+            if call is not None and not callable(call):
+                raise TypeError(f"{name} is something to be called, not {call!r}")
         self._max_nodes = max_nodes
         self._clock = clock
         self._listener = on_event
@@ -128,7 +137,10 @@ class Foreman:
             RuntimeError: It was called on a node's thread.
         """
         if any(node.here for node in self.nodes):
-            raise RuntimeError("Foreman.stop was called from a worker on one of its nodes")
+            raise RuntimeError(
+                "Foreman.stop was called from a worker on one of its nodes, which would wait for"
+                " its own end; call it from another thread, or `remove` a worker"
+            )
         ends = self._clock() + timeout
         with self._dispatcher.lock:
             left = self._dispatcher.end()
@@ -157,7 +169,8 @@ class Foreman:
         """Let a worker go: `on_stop` runs on its node, then it has none.
 
         Returns:
-            A future that is done when it has gone; at once when it had been removed already.
+            A future that is done when it has gone; at once when it had been removed already. While
+            it is on its way to a node that is a quarter more than `move_timeout` later, at most.
 
         Raises:
             TypeError: It is no worker.

@@ -179,12 +179,11 @@ class Ledger(Generic[N]):
         conduct.retiring = retiring
         self._lineup.touch(node)
 
-    def end_action(self, node: N, now: float, *, retiring: bool = False) -> None:
+    def end_action(self, node: N, now: float) -> None:
         """They have been. What was counted before is not about those who are left."""
         conduct = self._conducts.get(node.name)
         if conduct is not None:
-            conduct.in_action = False
-            conduct.retiring = retiring
+            conduct.in_action = conduct.retiring = False
             conduct.late = 0
             conduct.settled_since = conduct.calm_since = now
             self._lineup.touch(node)

@@ -27,9 +27,7 @@ def merge(snapshot: Snapshot, rules: BestFit) -> list[Action]:
     calm = [
         node
         for node in nodes
-        if not (node.stuck or node.retiring)
-        and node.calm >= patience
-        and node.settled >= rules.period
+        if node.is_open and node.calm >= patience and node.settled >= rules.period
     ]
     fullest = sorted(calm, key=lambda node: (node.load, node.count), reverse=True)
     calm.sort(key=lambda node: (node.load, node.count))
@@ -84,7 +82,8 @@ def _find_hosts(
     """
     if not all(group.movable for group in node.groups):
         return []
-    # Those who run now and then are quiet now, perhaps.
+    # Those who run now and then are quiet now, perhaps. And a node that is filled by a merge must
+    # have room left for those who come: it is filled to `full` of what it may be filled to.
     others = [other for other in others if other.busiest + node.busiest <= rules.full]
     found: dict[str, list[Group]] = {}
     for group in sorted(node.groups, key=lambda group: group.hold, reverse=True):

@@ -65,7 +65,8 @@ class WaitStatistics:
         count: Waits measured.
         mean: Mean wait, seconds; 0 before the first.
         worst: Longest wait, seconds.
-        misses: Waits longer than the latency declared at that time.
+        misses: Waits longer than the latency declared at that time, or than its step
+            (`Worker.required_latency`).
     """
 
     count: int
@@ -209,14 +210,12 @@ class WaitMeter:
         self.total = 0.0
         self.worst = 0.0
 
-    def add(self, wait: float, required_latency: float) -> bool:
-        """Count a wait, seconds; returns whether it broke the promise."""
-        missed = wait > required_latency
+    def add(self, wait: float, required_latency: float) -> None:
+        """Count a wait, and whether it was longer than declared, both in seconds."""
         self.count += 1
-        self.misses += missed
+        self.misses += wait > required_latency
         self.total += wait
         self.worst = max(self.worst, wait)
-        return missed
 
     def statistics(self) -> WaitStatistics:
         return WaitStatistics(

@@ -82,7 +82,7 @@ class Node:
         # The Foreman's lock, and what it guards.
         self._guard = guard
         self.roster = Roster()
-        # Written by the watcher's thread; read under no lock by anybody.
+        # Written by the watcher's thread, the first under the Foreman's lock; read without it.
         self.stuck = False
         self.seen_hold = 0.0
         # Owned by this node's thread; read by the watcher.
@@ -96,13 +96,15 @@ class Node:
         self._scans = ScanPass(self)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ending = False
-        # The longest wait that broke a promise, seconds; the watcher takes it away.
+        # The longest wait that broke a promise, seconds. Written by this thread; the watcher takes
+        # it away, and one that is written at the same moment may get lost.
         self.late = 0.0
         # Written by the watcher when it sends a stamp, cleared by this thread when it answers.
         self._stamped: float | None = None
         # Guarded by the mail lock.
         self._mail_lock = threading.Lock()
         self._mail: list[Worker] = []
+        # Written once, when the thread begins.
         self.thread_id = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 

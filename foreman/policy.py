@@ -11,7 +11,7 @@ from foreman.decisions import Action, Place, Placement, Refuse, Spawn
 from foreman.demand import Demand, Group, NodeView, Snapshot
 from foreman.feasibility import Conditions, find_obstacle, has_obstacle
 from foreman.merging import merge
-from foreman.relief import Refused, relieve
+from foreman.relief import Homeless, relieve
 
 
 def _share(_rules: object, attribute: Attribute[float], value: float) -> None:
@@ -87,18 +87,14 @@ class BestFit:
                 continue
             if has_obstacle(totals, newcomer, self.full):
                 continue
-            if node.stuck or node.retiring or node.name == avoid:
+            if not node.is_open or node.name == avoid:
                 continue
             if find_obstacle((*node.groups, newcomer), self.conditions(node, snapshot)) is None:
                 return Place(
                     node.name,
                     f"the fullest of the nodes that can keep it, {totals.count} here",
                 )
-        open_nodes = [
-            node
-            for node in snapshot.nodes
-            if not node.stuck and not node.retiring and node.name != avoid
-        ]
+        open_nodes = [node for node in snapshot.nodes if node.is_open and node.name != avoid]
         free = snapshot.max_nodes - len(snapshot.nodes)
         reason = self._why_not(newcomer, open_nodes, snapshot)
         # The last node that may be spawned is for those who keep to what they declare.
@@ -116,7 +112,7 @@ class BestFit:
     def _fits(self, newcomer: Group, name: str, snapshot: Snapshot) -> bool:
         """Whether it can be on that node."""
         return any(
-            not (node.stuck or node.retiring)
+            node.is_open
             and find_obstacle((*node.groups, newcomer), self.conditions(node, snapshot)) is None
             for node in snapshot.nodes
             if node.name == name
@@ -155,7 +151,7 @@ class BestFit:
         return len(snapshot.nodes) < snapshot.max_nodes or any(
             find_obstacle((*node.groups, *groups), self.conditions(node, snapshot)) is None
             for node in snapshot.nodes
-            if not node.stuck and not node.retiring and node.name != avoid
+            if node.is_open and node.name != avoid
         )
 
     def conditions(self, node: NodeView, snapshot: Snapshot) -> Conditions:
@@ -174,12 +170,12 @@ class BestFit:
 
     def review(self, snapshot: Snapshot) -> Sequence[Action]:
         actions: list[Action] = []
-        refused = Refused()
+        homeless = Homeless()
         for node in snapshot.nodes:
             if node.stuck:
                 actions += self.replace(node, snapshot)
             elif node.settled >= self.period and not node.retiring:
-                actions += relieve(node, snapshot, self, refused)
+                actions += relieve(node, snapshot, self, homeless)
         return actions or merge(snapshot, self)
 
     def replace(self, node: NodeView, snapshot: Snapshot) -> list[Action]:

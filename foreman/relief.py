@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1.25
 
 
-class Refused:
+class Homeless:
     """For whom no place was found in one review, so that none is looked for again and again."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Refused:
         return True
 
 
-def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit, refused: Refused) -> list[Action]:
+def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit, homeless: Homeless) -> list[Action]:
     """Move some of a node's workers away, if measurements show that it cannot keep its promises.
 
     That a promise was broken is not enough: it may have been the garbage collector, or another
@@ -65,7 +65,7 @@ def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit, refused: Refused
     if obstacle is None:
         return []
     return _move_offenders(
-        node, known, obstacle, conditions, snapshot, rules, refused
+        node, known, obstacle, conditions, snapshot, rules, homeless
     ) or _move_victims(node, known, obstacle, snapshot, rules)
 
 
@@ -76,7 +76,7 @@ def _move_offenders(
     conditions: Conditions,
     snapshot: Snapshot,
     rules: BestFit,
-    refused: Refused,
+    homeless: Homeless,
 ) -> list[Action]:
     """Those with the longest holds, no more of them than needed, if others can take them."""
     victim = obstacle.victim.required_latency
@@ -91,7 +91,7 @@ def _move_offenders(
         one_of_many = group.hold <= victim / 2 and group.required_latency <= victim
         if left == [group] and group.count == 1:
             continue
-        if not group.movable or refused.everywhere(group, node, snapshot, rules):
+        if not group.movable or homeless.everywhere(group, node, snapshot, rules):
             if group.hold > victim and group is not obstacle.victim:
                 return []  # whoever else goes, the victim waits for this one
             continue

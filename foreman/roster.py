@@ -30,7 +30,8 @@ class Roster:
         latencies: The latencies declared here, strictest first. Replaced, never changed, so it may
             be read without the lock.
         promised: The strictest latency promised here, seconds: declared by any who does not hold
-            its node for longer itself. Infinite when nothing is promised. As of the last `groups`.
+            its node for longer itself. Infinite when nothing is promised. As of the last `groups`;
+            may be read without the lock.
         on_change: Called with nothing when `groups` has become another, once until it is asked for.
     """
 

@@ -78,10 +78,10 @@ class Seating:
 
     def node(self, name: str) -> Node:
         """The node a policy has named."""
-        for node in self.ledger.nodes:
-            if node.name == name:
-                return node
-        raise LookupError(f"the policy named {name!r}, and there is no such node")
+        try:
+            return self.ledger.find(name)
+        except KeyError:
+            raise LookupError(f"the policy named {name!r}, and there is no such node") from None
 
     def find_node(
         self, demand: Demand, events: list[Event], home: Node | None = None

@@ -16,8 +16,9 @@ class NodeStatistics:
         workers: Workers on it, or on their way to it.
         load: The share of its time they are reckoned to use.
         scan_latency: How long it keeps a ready worker waiting, recently.
-        required_latency: The strictest latency promised there, seconds; None without workers.
-        stuck: Whether it is breaking that promise right now.
+        required_latency: The strictest latency declared there, as its step, seconds; None without
+            workers.
+        stuck: Whether something keeps it from coming round right now.
     """
 
     name: str

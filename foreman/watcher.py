@@ -66,7 +66,8 @@ class _Watched:
 class Watcher:
     """Sends stamps to the nodes that are doing something and reads how long they take.
 
-    A node that does nothing is sent nothing: an idle server sleeps. When a promise was broken, and
+    A node that does nothing is sent nothing: on an idle server only this wakes, ten times a second.
+    When a promise was broken, and
     every now and then, it has the policy review the nodes. Owned by its own thread, except `start`
     and `stop`.
     """
@@ -165,13 +166,13 @@ class Watcher:
         self._dispatcher.tell(Stuck(node, holder, waiting, reason, stack))
 
     def _report_missed(
-        self, node: Node, watched: _Watched, wait: float, promised: float, now: float
+        self, node: Node, watched: _Watched, wait: float, declared: float, now: float
     ) -> None:
         if now - watched.missed_reported < REPORT_PERIOD:
             return
         watched.missed_reported = now
-        reason = f"{node.name} kept the ready waiting {wait:.3g} s, {promised:g} s declared"
-        self._dispatcher.tell(Missed(node, wait, promised, reason))
+        reason = f"{node.name} kept the ready waiting {wait:.3g} s, {declared:g} s declared"
+        self._dispatcher.tell(Missed(node, wait, declared, reason))
 
 
 def _stack_of(thread_id: int) -> str:

@@ -67,8 +67,9 @@ class Worker:
         required_latency: The longest it may wait, once ready, before its node serves it, seconds.
             Set in a class's body it gives the default; set on an instance, at any time and from
             any thread, it places the worker anew, or raises `Infeasible` and leaves all as it was.
-            It is kept, and its misses are counted, in steps: rounded down to 1, 1.2, 1.5, 2, 2.5,
-            3, 4, 5, 6 or 8 times a power of ten.
+            It is kept, and what is missed is counted and told, in steps: rounded down to 1, 1.2,
+            1.5, 2, 2.5, 3, 4, 5, 6 or 8 times a power of ten. (What a `ScanWorker` misses is
+            counted against what it declared.)
         expected_hold: The longest one of this class is thought to keep its node, seconds; it
             counts until one has been measured. None to let the policy assume something.
     """
@@ -130,9 +131,10 @@ class Worker:
 
         Raising `NotMovable` keeps it where it is. So does taking longer than the Foreman's
         `move_timeout`: this is cancelled then, and has to leave everything as it was; it is asked
-        again another time. If it swallows that and has let go in a quarter of that time more, the
-        worker moves all the same; if it has not, it is closed where it stands (`GeneratorExit`),
-        which is logged, nothing of it runs any more, and the worker stays.
+        again after half a minute at the earliest. If it swallows that and has let go in a quarter
+        of that time more, the worker moves all the same; if it has not, it is closed where it
+        stands (`GeneratorExit`), which is logged. Nothing of it runs any more then, and the worker
+        stays.
         """
 
     async def attach(self, node: Node) -> None:

@@ -38,6 +38,10 @@ class LifeCycle:
     """
 
     def __init__(self, foreman: Foreman | None, config: ServerConfig | None) -> None:
+        if not isinstance(foreman, Foreman | None):
+            raise TypeError(f"foreman is a Foreman, not {foreman!r}")
+        if not isinstance(config, ServerConfig | None):
+            raise TypeError(f"config is a ServerConfig, not {config!r}")
         self.config = config = ServerConfig() if config is None else config
         self.foreman = Foreman() if foreman is None else foreman
         self.census = Census(config.max_connections or connection_limit())

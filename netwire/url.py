@@ -84,7 +84,10 @@ def parse_url(url: str) -> Endpoint:
 
     Raises:
         UrlError: It is not one of the forms above; the text tells what is wrong with it.
+        TypeError: It is no str.
     """
+    if not isinstance(url, str):
+        raise TypeError(f"a URL is a str, such as 'tcp://127.0.0.1:8765', not {url!r}")
     for character in url:
         if not "!" <= character <= "~":
             raise UrlError(url, f"holds {character!r}; write it percent-encoded")

@@ -14,7 +14,7 @@ from attrs import Factory, define, evolve, field, frozen
 
 from foreman import BestFit, Demand, Infeasible, Place, Policy, Refuse, Relocate, Retire
 from foreman.accounts import AT_REST, FOLD_PERIOD
-from foreman.dispatcher import STAYS
+from foreman.dispatcher import ASKED_AGAIN_AFTER
 from foreman.ledger import Cost, Ledger
 from foreman.meters import PEAK_DECAY
 from foreman.roster import Roster
@@ -316,7 +316,7 @@ class Simulation:
         if isinstance(decision, Refuse):
             return True
         if not worker.movable:
-            seat.stays_until = self.now + STAYS
+            seat.stays_until = self.now + ASKED_AGAIN_AFTER
             demand = evolve(seat.demand, movable=False)
             self.ledger.reseat(seat, home, demand, "could not leave")
             if retires:

@@ -192,7 +192,7 @@ def test_one_that_could_not_leave_is_asked_again_although_it_sleeps(
     make_foreman: MakeForeman, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That it was busy once is no reason to keep a node for it for ever."""
-    monkeypatch.setattr("foreman.dispatcher.STAYS", 2.5)
+    monkeypatch.setattr("foreman.dispatcher.ASKED_AGAIN_AFTER", 2.5)
     monkeypatch.setattr("foreman.watcher.REST_AFTER", 0.1)
     foreman = make_foreman(policy=quick(), on_event=heard)
     workers = [Reluctant(), Reluctant()]

@@ -9,9 +9,9 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreman import Demand
-from foreman.feasibility import Conditions, Obstacle, find_obstacle
-from tests.foreman.views import demand, demands, find_victims, roster
+from foreman import Demand, Group
+from foreman.feasibility import Conditions, Obstacle, find_obstacle, has_obstacle
+from tests.foreman.views import demand, demands, find_victims, node, roster
 
 PLAIN = Conditions(full=0.8, lock_wait=0.0)
 
@@ -163,3 +163,20 @@ def test_a_node_of_which_too_much_is_asked_is_an_obstacle_that_another_node_cure
     assert find_obstacle(computes[:1], Conditions(full=0.3, lock_wait=0.0)) is not None
     alone = roster([demand(latency=10.0, hold=0.02, load=1.0)]).groups()
     assert find_obstacle(alone, Conditions(full=0.8, lock_wait=0.0)) is None
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    there=st.lists(demands, max_size=6),
+    newcomer=demands,
+    bursty=st.booleans(),
+    one_lock=st.booleans(),
+    lock_wait=st.sampled_from([0.0, 1 / 256]),
+)
+def test_a_glance_finds_no_obstacle_that_a_search_does_not(
+    there: list[Demand], newcomer: Demand, bursty: bool, one_lock: bool, lock_wait: float
+) -> None:
+    view, group = node("a", there, bursty=bursty), Group.of(newcomer)
+    conditions = Conditions(full=0.75, lock_wait=lock_wait, bursty=bursty, one_lock=one_lock)
+    if has_obstacle(view.totals, group, conditions.full):
+        assert find_obstacle((*view.groups, group), conditions) is not None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from foreman import Foreman, Worker
+from foreman import BestFit, Foreman, Worker
 from tests.foreman.conftest import PATIENCE, Probe
 
 
@@ -87,3 +87,19 @@ def test_a_latency_of_a_class_that_is_no_worker(foreman: Foreman) -> None:
     foreman.add(harmless)
     assert harmless.required_latency == 1.0
     foreman.remove(harmless).result(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"move_timeout": "1"}, "move_timeout is a number of seconds, not '1'"),
+        ({"policy": BestFit}, "policy is an object with the methods of Policy, not <class"),
+        ({"policy": 3}, "policy is an object with the methods of Policy, not 3"),
+        ({"clock": 3}, "clock is something to be called, not 3"),
+        ({"loop_factory": 3}, "loop_factory is something to be called, not 3"),
+        ({"on_event": 3}, "on_event is something to be called, not 3"),
+    ],
+)
+def test_what_a_foreman_cannot_be_made_with(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        Foreman(**options)

@@ -221,3 +221,13 @@ def test_a_connection_is_not_added_by_hand() -> None:
         with pytest.raises(TypeError, match="the server makes them"):
             foreman.add(Echo())
         assert foreman.statistics().workers == 0
+
+
+def test_what_a_server_cannot_be_made_with() -> None:
+    wrong: Any = {"limit": 5}
+    with pytest.raises(TypeError, match=r"config is a ServerConfig, not {.limit.: 5}"):
+        Server(config=wrong)
+    with pytest.raises(TypeError, match=r"foreman is a Foreman, not {.limit.: 5}"):
+        Server(foreman=wrong)
+    with Server() as server, pytest.raises(TypeError, match=r"a URL is a str.*not {'limit': 5}"):
+        server.listen(wrong, Echo)
