@@ -37,6 +37,7 @@ class Attempt(Coroutine[Any, Any, None], Generator[Any, Any, None]):
         given_up: What happens when it does not end.
 
     Attributes:
+        closed: Whether whoever awaited it is not run any more.
         late: Whether its time is over, and it was cancelled for it.
         over: Whether it was given up.
     """
@@ -50,6 +51,7 @@ class Attempt(Coroutine[Any, Any, None], Generator[Any, Any, None]):
         "_timer",
         "_walk",
         "_worker",
+        "closed",
         "late",
         "over",
     )
@@ -71,6 +73,7 @@ class Attempt(Coroutine[Any, Any, None], Generator[Any, Any, None]):
         self._given_up = given_up
         self._task: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self.closed = False
         self.late = False
         self.over = False
 
@@ -84,6 +87,7 @@ class Attempt(Coroutine[Any, Any, None], Generator[Any, Any, None]):
             del exception  # it holds this call, which would hold it: a circle
 
     def close(self) -> None:
+        self.closed = True
         self._end()
         self._walk.close()
 

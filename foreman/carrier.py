@@ -155,9 +155,9 @@ class Carrier:
         attempt = Attempt(here, worker, hook, args, self._patience, partial(failed, too_long))
         try:
             await attempt
-        except GeneratorExit:  # nobody runs this any more
-            raise
         except BaseException as error:  # no worker may end what it shares with others
+            if attempt.closed:  # nobody runs this any more
+                raise
             if not attempt.over:
                 ended = attempt.late and isinstance(error, asyncio.CancelledError)
                 failed(too_long if ended else error)

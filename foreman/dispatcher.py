@@ -188,7 +188,11 @@ class Dispatcher:
             if seat is None or seat.leaving or not self._seating.running:
                 worker._required_latency = seconds
                 return
+            before = seat.demand
             demand = self._seating.ledger.redeclare(seat, seconds, worker.expected_hold)
+            if demand.required_latency == before.required_latency:
+                worker._required_latency = seconds
+                return
             here = seat.node
             events: list[Event] = []
             here.roster.remove(seat, seat.demand)
@@ -196,19 +200,23 @@ class Dispatcher:
                 node, reason = self._seating.find_node(demand, events, home=here)
             finally:
                 here.roster.add(seat, seat.demand)
+            if node is None and demand.required_latency > before.required_latency:
+                node, reason = here, "stays: it asks for less than before"
             begin = False
             if node is not None:
                 worker._required_latency = seconds
                 reason = f"declares {seconds:g} s; {reason}"
                 begin = self._seating.reseat(seat, node, demand, reason)
         self.follow_strictest()
-        for event in events:
-            self._foreman.tell(event)
-        if node is None:
-            self._foreman.tell(Refused(worker, seconds, reason))
-            raise Infeasible(seconds, reason)
-        if begin:
-            self._carrier.fetch(worker, seat, worker._home)
+        try:
+            for event in events:
+                self._foreman.tell(event)
+            if node is None:
+                self._foreman.tell(Refused(worker, seconds, reason))
+                raise Infeasible(seconds, reason)
+        finally:  # an interrupted listener must not leave it on the way for ever
+            if begin:
+                self._carrier.fetch(worker, seat, worker._home)
 
     def spawn(self, reason: str) -> Node:
         """As `Foreman.spawn`."""
@@ -250,9 +258,21 @@ class Dispatcher:
                 forgiven = self._seating.ledger.rest(still, now)
             if forgiven:
                 node.post(_forget_peaks, node, [seat.worker for seat in forgiven])
+            fixed = [s for s in still if not s.demand.movable and s.stays_until < now]
+            if fixed:
+                node.post(self._ask_again, node, fixed)
+                again = min(again, now + ASKED_AGAIN_AFTER)
             changes = min((seat.changes_after(now) for seat in still), default=math.inf)
             again = min(again, changes)
         return again
+
+    def _ask_again(self, node: Node, seats: Sequence[Seat]) -> None:
+        """These rest, and could not be moved when they last ran. On their node's thread."""
+        free = [seat for seat in seats if _is_movable(seat.worker)]
+        with self.lock:
+            for seat in free:
+                if seat.node is node and seat.worker._seat is seat:
+                    self._seating.ledger.free(seat)
 
     def review(self) -> None:
         """Have the policy look at the nodes as they are, and carry out what it decides."""

@@ -120,12 +120,14 @@ class Evacuations:
         """Move the next few; returns whether there are more that may go now."""
         events: list[Event] = []
         begun: list[Seat] = []
+        asked = 0
         failure: Exception | None = None
         with self._seating.lock:
             if not self._seating.running:
                 return False
             try:
-                while len(begun) < AT_A_TIME and (seat := evacuation.next()) is not None:
+                while asked < AT_A_TIME and (seat := evacuation.next()) is not None:
+                    asked += 1
                     if self._send_away(seat, evacuation, events):
                         begun.append(seat)
             except Exception as error:
@@ -142,7 +144,7 @@ class Evacuations:
             self._tell(event)
         for seat in begun:
             self._carrier.fetch(seat.worker, seat, seat.worker._home)
-        return len(begun) == AT_A_TIME
+        return asked == AT_A_TIME
 
     def _send_away(self, seat: Seat, evacuation: Evacuation, events: list[Event]) -> bool:
         """Find one worker another node; False when there is none for it."""

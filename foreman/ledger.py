@@ -228,6 +228,10 @@ class Ledger(Generic[N]):
                 self._enter(seat, evolve(demand, hold=hold, mean=mean, load=0.0, movable=movable))
         return forgiven
 
+    def free(self, seat: Seat) -> None:
+        """A worker can be moved now."""
+        self._enter(seat, evolve(seat.demand, movable=True))
+
     # ---------------------------------------------------------------- workers
 
     def assume(self, kind: str, required_latency: float, expected_hold: float | None) -> Demand:
@@ -342,7 +346,9 @@ class Ledger(Generic[N]):
     def accuse(self, action: Relocate, now: float) -> list[Seat]:
         """Whom a `Relocate` is about; that they are moved for what they do is noted."""
         conduct = self._conducts[action.node]
-        conduct.bursty = conduct.bursty or action.bursty
+        if action.bursty and not conduct.bursty:
+            conduct.bursty = True
+            self._lineup.touch(self.find(action.node))
         seats = self.find(action.node).roster.members(action.group, action.count)
         if any(seat.pardoned for seat in seats):
             self._relapses.append(now)

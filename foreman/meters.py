@@ -101,7 +101,8 @@ class HoldMeter:
     Attributes:
         skips: 0 when every hold is timed. Otherwise so many may go untimed, and only be counted,
             after one that is timed. That is for those who ran very often in the last window, and
-            never for long lately; it ends with the first long hold that is timed.
+            never for long lately; it ends with the first long hold that is timed, or seen by the
+            watcher to break a promise.
         passed_over: How many may still go untimed now; whoever leaves one out keeps count here.
         stands_for: How many holds one counts for that is timed where others are not.
         notable: A hold above this has to be looked at and not only counted, seconds: it is the

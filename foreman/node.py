@@ -62,6 +62,7 @@ class Node:
         "roster",
         "seen_hold",
         "stuck",
+        "suspect",
         "thread_id",
     )
 
@@ -85,6 +86,9 @@ class Node:
         # Written by the watcher's thread, the first under the Foreman's lock; read without it.
         self.stuck = False
         self.seen_hold = 0.0
+        # Whom the watcher saw running here while a promise was being broken; this thread takes it
+        # away.
+        self.suspect: Worker | None = None
         # Owned by this node's thread; read by the watcher.
         self.holder: Worker | None = None
         self.hold_began = 0.0
@@ -299,6 +303,7 @@ class Node:
         latencies = self.roster.latencies
         broken = bool(latencies) and wait > latencies[0]
         if broken:
+            self._charge_suspect(wait)
             self._accounts.look_closely(now)
         # Before it is known that it was late, so that it is known who is to blame for it.
         if self._accounts.is_due(now, broken=broken):
@@ -309,6 +314,12 @@ class Node:
         if broken:
             self.late = max(self.late, wait)
         self.waited(wait)
+
+    def _charge_suspect(self, wait: float) -> None:
+        """A hold that nobody timed has kept the ready waiting: it was as long as that, at least."""
+        suspect, self.suspect = self.suspect, None
+        if suspect is not None and suspect._home is self and suspect.holds.skips:
+            suspect.holds.longest = max(suspect.holds.longest, wait)
 
     def waited(self, wait: float) -> None:
         """A ready worker was kept waiting here for this long, seconds."""

@@ -132,6 +132,8 @@ class Watcher:
         missed = late > promised
         if missed:
             self._dispatcher.was_late(node)
+            if waiting > promised:
+                node.suspect = node.holder
         if late > declared:
             self._report_missed(node, watched, late, declared, now)
         # Waiting alone may be a queue of many, each soon done; a node is stuck in one thing.
@@ -141,6 +143,7 @@ class Watcher:
         elif not waiting:
             self._dispatcher.mark_stuck(node, False)  # only now: it came round
             if not node.is_active():
+                watched.calm = CALM_LOOKS  # whatever it did last
                 if now > watched.rests:
                     watched.rests = self._dispatcher.rest(node)
                 return LONGEST_LOOK, missed

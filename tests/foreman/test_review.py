@@ -14,12 +14,24 @@ from typing import Any, ClassVar
 import pytest
 from attrs import evolve
 
-from foreman import Demand, Foreman, Infeasible, NotRunning, Place, Refuse, Snapshot, Spawn, Worker
-from foreman.events import Stayed
+from foreman import (
+    BestFit,
+    Demand,
+    Foreman,
+    Infeasible,
+    NotRunning,
+    Place,
+    Refuse,
+    Snapshot,
+    Spawn,
+    Worker,
+)
+from foreman.events import Event, Spawned, Stayed
 from foreman.roster import Roster
 from foreman.seat import Seat
 from tests.foreman.conftest import (
     PATIENCE,
+    Block,
     Heard,
     LoopFactory,
     MakeForeman,
@@ -320,3 +332,106 @@ def test_a_finalizer_may_call_in_wherever_the_collector_runs() -> None:
         [sys.executable, "-c", FINALIZING], capture_output=True, text=True, timeout=20
     )
     assert ended.stdout == "1\n", ended.stderr
+
+
+# ---------------------------------------------------------------- declaring, again
+
+
+@pytest.mark.parametrize("latency", [0.010, 0.0105, 0.020, 1.0])
+def test_asking_for_no_more_than_before_is_never_refused(
+    make_foreman: MakeForeman, latency: float
+) -> None:
+    """Not even where nothing can be kept: the node is stuck, and there may be no other."""
+    foreman = make_foreman(max_nodes=1)
+    blocker, worker = Block(0.01), Probe(0.01)
+    node = foreman.add(blocker)
+    foreman.add(worker)
+    assert worker.started.wait(PATIENCE)
+    blocker.hold()
+    until(lambda: node.stuck)
+    worker.required_latency = latency
+    assert worker.required_latency == latency
+    assert worker.node is node
+    with pytest.raises(Infeasible):
+        worker.required_latency = 0.001
+    assert worker.required_latency == latency
+    blocker.released.set()
+
+
+def test_a_listener_that_is_interrupted_strands_nobody(make_foreman: MakeForeman) -> None:
+    armed: list[type[Event]] = []
+
+    def listen(event: Event) -> None:
+        if armed and isinstance(event, armed[0]):
+            armed.clear()
+            raise KeyboardInterrupt
+
+    class Slow(Probe):
+        expected_hold = 0.3
+
+    foreman = make_foreman(on_event=listen)
+    slow, worker = Slow(1.0), Probe(1.0)
+    node = foreman.add(slow)
+    assert foreman.add(worker) is node
+    assert worker.started.wait(PATIENCE)
+    armed.append(Spawned)
+    with pytest.raises(KeyboardInterrupt):
+        worker.required_latency = 0.01
+    until(lambda: worker._home is not node and worker._home is worker.node)
+    foreman.remove(worker).result(PATIENCE)
+    assert worker.log == ["start", "stop"]
+    assert worker.wrong == []
+
+
+# ---------------------------------------------------------------- hooks
+
+
+@pytest.mark.parametrize("hook", ["detach", "attach"])
+def test_a_hook_that_raises_what_ends_a_generator(foreman: Foreman, hook: str) -> None:
+    worker = Reluctant()
+    if hook == "attach":
+        worker.attach_error = GeneratorExit()
+    else:
+        worker.detach_error = GeneratorExit()
+    foreman.add(worker)
+    assert worker.arriving.wait(PATIENCE)
+    if hook == "detach":
+        assert foreman.move(worker, foreman.spawn()).result(PATIENCE) is False
+    foreman.remove(worker).result(PATIENCE)
+    assert [type(error) for error in worker.failures] == [GeneratorExit] * (hook == "attach")
+
+
+def test_one_that_could_not_be_moved_when_it_last_ran_is_asked_again_while_it_rests(
+    make_foreman: MakeForeman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would keep a node for ever."""
+    monkeypatch.setattr("foreman.watcher.REST_AFTER", 0.3)
+    monkeypatch.setattr("foreman.dispatcher.ASKED_AGAIN_AFTER", 0.3)
+
+    class Fixed(Probe):
+        free = False
+
+        @property
+        def movable(self) -> bool:
+            return self.free
+
+    foreman = make_foreman(policy=BestFit(patience=0.3))
+    workers = [Fixed(), Fixed()]
+    for worker in workers:
+        foreman.add(worker)
+        assert worker.started.wait(PATIENCE)
+    other = foreman.spawn()
+    workers[1].free = True
+    assert foreman.move(workers[1], other).result(PATIENCE)
+    workers[1].free = False
+
+    def learnt() -> bool:
+        for worker in workers:
+            worker.call_soon(worker.note, "ran")
+        return not any(seat.demand.movable for n in foreman.nodes for seat in n.roster.members())
+
+    until(learnt)
+    assert len(foreman.nodes) == 2
+    for worker in workers:
+        worker.free = True  # which no hold shows
+    until(lambda: len(foreman.nodes) == 1)
