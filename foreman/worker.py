@@ -67,6 +67,7 @@ class Worker:
         required_latency: The longest it may wait, once ready, before its node serves it, seconds.
             Set in a class's body it gives the default; set on an instance, at any time and from
             any thread, it places the worker anew, or raises `Infeasible` and leaves all as it was.
+            Who asks for no more than before is never refused.
             It is kept, and what is missed is counted and told, in steps: rounded down to 1, 1.2,
             1.5, 2, 2.5, 3, 4, 5, 6 or 8 times a power of ten. (What a `ScanWorker` misses is
             counted against what it declared.)
