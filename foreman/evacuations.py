@@ -22,6 +22,11 @@ logger = logging.getLogger(__name__)
 AT_A_TIME = 8
 
 
+# Those who need not hurry go the more slowly the less of the one processor is idle that the
+# interpreter lock leaves, but not more slowly than as if so much of it were.
+LEAST_IDLE = 0.05
+
+
 class Evacuations:
     """The evacuations under way, at most one of each node. Guarded by the lock of the seating.
 
@@ -106,8 +111,9 @@ class Evacuations:
             return
         with self._seating.lock:
             evacuations = list(self._by_node.values())
+            idle = max(LEAST_IDLE, 1.0 - self._seating.lock_in_use())
             for evacuation in evacuations:
-                evacuation.allow(seconds)
+                evacuation.allow(seconds * idle)
         for evacuation in evacuations:
             self.go_on(evacuation)
 

@@ -329,6 +329,12 @@ class Ledger(Generic[N]):
         seat.node.roster.replace(seat, seat.demand, demand)
         seat.demand = demand
 
+    @property
+    def computing(self) -> float:
+        """How much of a processor all workers use together, as far as they were measured."""
+        groups = (group for node in self.nodes for group in node.roster.groups())
+        return sum(group.computing for group in groups if group.measured)
+
     # ---------------------------------------------------------------- reviewing
 
     def review(self, now: float, lock_delay: float) -> Sequence[Action]:

@@ -109,6 +109,12 @@ class Seating:
             raise TypeError(f"a policy places by Place, Spawn or Refuse, not by {decision!r}")
         return decision
 
+    def lock_in_use(self) -> float:
+        """The share of the time in which somebody computes, 0 to 1; 0 where there is no lock."""
+        if not self._tuning.lock_delay():
+            return 0.0
+        return min(1.0, self.ledger.computing)
+
     def enlist(self) -> Node:
         node = self.pool.take()
         self.ledger.enlist(node, self.clock())
