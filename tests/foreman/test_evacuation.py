@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from foreman import BestFit, Foreman, Node, NotMovable
 from foreman.decisions import Relocate, Retire
 from foreman.demand import Snapshot
-from foreman.evacuation import AT_ONCE, AT_ONCE_IN_NEED
+from foreman.evacuation import AT_ONCE, AT_ONCE_IN_NEED, COST, SHARE_OF_TIME, Evacuation
+from foreman.evacuations import LEAST_IDLE
 from foreman.events import Moved, Retired, Stayed
 from foreman.latency import round_down
 from tests.foreman.conftest import (
@@ -22,6 +24,8 @@ from tests.foreman.conftest import (
     Told,
     until,
 )
+from tests.foreman.simulation import SimNode
+from tests.foreman.views import demand
 
 
 @pytest.fixture
@@ -463,3 +467,35 @@ def test_a_few_at_a_time(
     assert not any(worker.wrong for worker in workers)
     foreman.stop()
     leaves_nothing(foreman)
+
+
+@pytest.mark.parametrize(
+    ("load", "computing", "measured", "lock", "idle"),
+    [
+        (0.0, 1.0, True, True, 1.0),
+        (0.75, 1.0, True, True, 0.25),
+        (0.75, 0.0, True, True, 1.0),  # sleeping leaves it to others
+        (0.75, 1.0, False, True, 1.0),  # room that is merely reserved keeps nobody busy
+        (4.0, 1.0, True, True, LEAST_IDLE),
+        (4.0, 1.0, True, False, 1.0),
+    ],
+)
+def test_those_who_need_not_hurry_leave_the_processor_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+    load: float,
+    computing: float,
+    measured: bool,
+    lock: bool,
+    idle: float,
+) -> None:
+    foreman = Foreman()  # it need not run for this
+    seating = foreman._dispatcher._seating
+    monkeypatch.setattr(seating._tuning, "_has_lock", lock)
+    node: Any = SimNode("node-1")
+    seating.ledger.enlist(node, 0.0)
+    one = demand(hold=0.001, load=load, computing=computing, measured=measured)
+    seating.ledger.seat(Probe(), node, one, "")
+    evacuation = Evacuation(node, [], "why not", retires=True)
+    foreman._dispatcher._evacuations._by_node[node] = evacuation
+    foreman._dispatcher.go_on(0.01)
+    assert evacuation._allowed == pytest.approx(AT_ONCE + idle * 0.01 * SHARE_OF_TIME / COST)
