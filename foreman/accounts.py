@@ -84,7 +84,8 @@ class Accounts:
         """A promise was broken: let no hold go untimed for a while."""
         self._closely_until = now + CLOSELY_FOR
         for worker in (*self._ran, *self._loads):
-            worker.holds.time_each()
+            if worker._home is self._node:  # its meter is written elsewhere otherwise
+                worker.holds.time_each()
 
     def fold(self, now: float) -> None:
         """Add up what each worker cost since the last time, and report it: some of them at once."""

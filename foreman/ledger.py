@@ -360,7 +360,7 @@ class Ledger(Generic[N]):
             self._relapses.append(now)
         for seat in seats:
             if seat.pardoned:
-                remembered = min(MOST_REMEMBERED, REMEMBERED * 2**seat.relapses)
+                remembered = min(MOST_REMEMBERED, REMEMBERED * 2 ** min(seat.relapses, 8))
                 seat.remembered_until = now + remembered
                 seat.relapses += 1
             seat.offended, seat.pardoned = True, False

@@ -76,6 +76,12 @@ class Lineup(Generic[N]):
                 self._ranks.insert(at, rank)
                 self._views.insert(at, view)
                 self._ranked[node] = rank
+        except BaseException:  # such as Ctrl-C in the midst of it: look at all of them next time
+            self._ranks.clear()
+            self._views.clear()
+            self._ranked.clear()
+            self._changed = dict.fromkeys(self._aged)
+            raise
         finally:
             self._updating = False
         return tuple(self._views)

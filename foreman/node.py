@@ -87,7 +87,7 @@ class Node:
         self.stuck = False
         self.seen_hold = 0.0
         # Whom the watcher saw running here while a promise was being broken; this thread takes it
-        # away.
+        # away, and one that is written at the same moment may get lost.
         self.suspect: Worker | None = None
         # Owned by this node's thread; read by the watcher.
         self.holder: Worker | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+import pytest
 from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -115,6 +116,29 @@ def test_a_finalizer_that_calls_in_meanwhile_sees_all_of_them() -> None:
     nodes.add(first, demand(load=0.25))
     assert nodes.names() == ["second", "first"]
     assert seen == [["second", "first"]]
+
+
+@pytest.mark.parametrize("when", range(1, 4))
+def test_one_that_was_interrupted_is_made_good(when: int) -> None:
+    nodes = Nodes()
+    berths = [nodes.enlist(name) for name in ("first", "second", "third")]
+    nodes.names()
+    for load, berth in enumerate(berths, 1):
+        nodes.add(berth, demand(load=load / 8))
+    left = [when]
+
+    def interrupt() -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    nodes.before_showing = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        nodes.names()
+    nodes.before_showing = lambda: None
+    assert nodes.names() == ["third", "second", "first"]
+    nodes.lineup.strike_off(berths[1])
+    assert nodes.names() == ["third", "first"]
 
 
 @settings(deadline=None)

@@ -442,8 +442,11 @@ def test_after_a_broken_promise_no_hold_goes_untimed(node: Node, clock: Clock) -
         worker.holds.fold()
         assert worker.holds.skips
     on(node, run_often, often)
+    on(node, run_often, late_comer)
+    late_comer._home = None  # it has left, so that its meter is another thread's
     break_promise(node, clock, 0.2)
     assert not often.holds.skips, "it may have been this one"
+    assert late_comer.holds.skips
     on(node, run_often, often)
     clock.now += 1.0
     node.stamp(clock.now)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
 
@@ -24,6 +25,22 @@ class Echo(Connection):
         self.send(message)
 
 
+@contextmanager
+def talking(kind: type[Connection]) -> Iterator[tuple[Connection, Callable[[bytes], None]]]:
+    """A connection that has been greeted, and what sends it a message and awaits the echo."""
+    with Server() as server:
+        address: Any = server.listen("tcp://127.0.0.1:0", kind).address
+        with socket.create_connection(address, 15) as client:
+
+            def echo(message: bytes) -> None:
+                client.sendall(message)
+                assert client.recv(100) == message
+
+            echo(b"12hi")
+            (connection,) = server.connections
+            yield connection, echo
+
+
 def runs_untimed(connection: Connection) -> bool:
     """Whether some of its holds go untimed; what the machine did to it before is forgotten."""
     connection.holds.peak = 0.0
@@ -33,19 +50,8 @@ def runs_untimed(connection: Connection) -> bool:
 def test_one_that_runs_very_often_is_counted_exactly_and_caught_when_it_turns_slow(
     until: Any,
 ) -> None:
-    with Server() as server, ExitStack() as sockets:
-        listener = server.listen("tcp://127.0.0.1:0", Echo)
-        address: Any = listener.address
-        client = sockets.enter_context(socket.create_connection(address, 15))
-
-        def echo(message: bytes) -> None:
-            client.sendall(message)
-            assert client.recv(100) == message
-
-        echo(b"12hi")
-        (connection,) = server.connections
+    with talking(Echo) as (connection, echo):
         count = 1
-
         while not runs_untimed(connection):
             echo(b"12hi")
             count += 1
@@ -60,7 +66,7 @@ def test_one_that_runs_very_often_is_counted_exactly_and_caught_when_it_turns_sl
         assert not connection.holds.skips
 
 
-def test_what_it_does_besides_reading_does_not_change_what_is_timed(until: Any) -> None:
+def test_what_it_does_besides_reading_does_not_change_what_is_timed() -> None:
     """Each answer is sent from elsewhere, which is a hold of its own, just after each read."""
     answers: SimpleQueue[tuple[Connection, bytes | str] | None] = SimpleQueue()
     really = 0.0
@@ -84,22 +90,13 @@ def test_what_it_does_besides_reading_does_not_change_what_is_timed(until: Any) 
     sender = threading.Thread(target=answer)
     sender.start()
     try:
-        with Server() as server, ExitStack() as sockets:
-            address: Any = server.listen("tcp://127.0.0.1:0", Busy).address
-            client = sockets.enter_context(socket.create_connection(address, 15))
-
-            def echo(times: int) -> None:
-                for _ in range(times):
-                    client.sendall(b"12hi")
-                    assert client.recv(100) == b"12hi"
-
-            echo(1)
-            (connection,) = server.connections
+        with talking(Busy) as (connection, echo):
             while not runs_untimed(connection):
-                echo(1)
+                echo(b"12hi")
             holds = connection.statistics().holds
             before, busy = holds.count * holds.mean, really
-            echo(1500)
+            for _ in range(1500):
+                echo(b"12hi")
             holds = connection.statistics().holds
             measured, busy = holds.count * holds.mean - before, really - busy
             assert 0.6 < measured / busy < 1.8
@@ -120,16 +117,7 @@ def test_a_hold_that_breaks_a_promise_is_known_whether_it_was_timed_or_not(
                 time.sleep(0.5)
             self.send(message)
 
-    with Server() as server, ExitStack() as sockets:
-        address: Any = server.listen("tcp://127.0.0.1:0", Sleepy).address
-        client = sockets.enter_context(socket.create_connection(address, 15))
-
-        def echo(message: bytes) -> None:
-            client.sendall(message)
-            assert client.recv(100) == message
-
-        echo(b"12hi")
-        (connection,) = server.connections
+    with talking(Sleepy) as (connection, echo):
         while not runs_untimed(connection):
             echo(b"12hi")
         for _ in range(later):
