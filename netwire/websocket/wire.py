@@ -123,7 +123,12 @@ class WebSocket(Wire):
                         events.append(message if transform is None else self._incoming(message))
                         position = stop
                         continue
-                    if stop <= end and first in _WHOLE_DEFLATED and self._compression is not None:
+                    if (
+                        self._compression is not None
+                        and stop <= end
+                        and length <= self._max_message
+                        and first in _WHOLE_DEFLATED
+                    ):
                         events.append(self._inflated(data, start, stop, first))
                         position = stop
                         if self._compression.inflated > self._max_message:

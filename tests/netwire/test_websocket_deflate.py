@@ -1,7 +1,8 @@
-"""permessage-deflate: what is agreed on, and messages compressed, in pieces, hostile, both roles."""
+"""permessage-deflate: what is agreed on; messages whole, in pieces, and hostile; both roles."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -81,6 +82,19 @@ def pair(
 
 def one(role: str, config: Deflate = KEEPING, limits: Limits = Limits()) -> Wire:
     return pair(config, limits=limits)[role == "client"]
+
+
+def bomb(size: int) -> bytes:
+    """Nothing but zeros, compressed a thousandfold."""
+    if size not in _bombs:
+        deflater = zlib.compressobj(9, zlib.DEFLATED, -12)
+        pieces = [deflater.compress(bytes(1 << 20)) for _ in range(size >> 20)]
+        pieces += deflater.compress(bytes(size % (1 << 20))), deflater.flush(zlib.Z_SYNC_FLUSH)
+        _bombs[size] = b"".join(pieces).removesuffix(TAIL)
+    return _bombs[size]
+
+
+_bombs: dict[int, bytes] = {}
 
 
 def deflated(payload: bytes, flush: int = zlib.Z_SYNC_FLUSH, bits: int = 12) -> bytes:
@@ -321,7 +335,7 @@ def test_a_server_that_declines() -> None:
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
 def test_any_offer_is_answered_or_declined(text: str) -> None:
-    for offer in (text, "permessage-deflate; " + text):
+    for offer in (text.strip(), ("permessage-deflate; " + text).strip()):
         answered(offer)
         _, event = open_client(offer, KEEPING)
         assert isinstance(event, Opened | Failed)
@@ -361,7 +375,7 @@ def test_messages_cross_both_ways(name: str) -> None:
     for sender, receiver in (ends, ends[::-1]):
         stream = b"".join(sender.encode(message) for message in messages)
         assert receiver.receive(stream) == messages
-        for step in (1, 7, 5000):
+        for step in (13, 5000):
             stream = b"".join(sender.encode(message) for message in messages)
             assert list(everything(receiver, stream, step)) == messages
         assert len(sender.encode(JSON)) < len(JSON) / 2
@@ -372,7 +386,7 @@ def test_context_makes_the_same_again_short() -> None:
         for wire in pair(config):
             message = JSON[:1000]
             first, again = wire.encode(message), wire.encode(message)
-            assert (len(again) < len(first) / 4) is shorter
+            assert (len(again) < len(first) / 2) is shorter
 
 
 def test_what_would_grow_or_is_short_is_sent_as_it_is() -> None:
@@ -528,9 +542,9 @@ def test_the_limit_is_of_what_is_inflated(
     role: str, config: Deflate, surplus: int, count: int
 ) -> None:
     limits = Limits(message=LIMIT)
-    stream = fragments(role, BINARY, deflated(b"x" * (LIMIT + surplus)), count)
+    stream = fragments(role, BINARY, bomb(LIMIT + surplus), count)
     if surplus <= 0:
-        whole = b"x" * (LIMIT + surplus)
+        whole = bytes(LIMIT + surplus)
         assert received(role, stream * 2, limits, config=Deflate()) == [whole, whole]
     else:
         error = failure(role, stream, limits, config=config)
@@ -556,8 +570,7 @@ def test_what_grows_when_compressed_may_be_as_long_as_the_limit(role: str) -> No
 @pytest.mark.parametrize("step", [65_536, 1 << 30])
 @pytest.mark.parametrize("count", [1, 10])
 def test_a_bomb_costs_no_more_than_the_limit(role: str, step: int, count: int) -> None:
-    bomb = deflated(b"\0" * (256 << 20))
-    data = fragments(role, BINARY, bomb, count)
+    data = fragments(role, BINARY, bomb(256 << 20), count)
     wire = one(role)
     tracemalloc.start()
     try:
@@ -605,9 +618,8 @@ def test_many_bombs_in_one_read_are_inflated_a_few_at_a_time(role: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_nothing_is_inflated_while_closing(role: str) -> None:
     wire = one(role)
-    bomb = deflated(b"\0" * (64 << 20))
     wire.close()
-    data = frame(role, FIN | COMPRESSED | BINARY, bomb) + frame(role, FIN | 8, b"\3\xe8")
+    data = frame(role, FIN | COMPRESSED | BINARY, bomb(256 << 20)) + frame(role, FIN | 8, b"\3\xe8")
     assert list(everything(wire, data)) == [Closed(1000, "", b"")]
 
 
@@ -616,7 +628,9 @@ def test_nothing_is_inflated_while_closing(role: str) -> None:
 
 def test_an_idle_connection_without_context_holds_nothing() -> None:
     for config, bound in ((None, 300), (Deflate(), 500)):
-        wires = []
+        wires: list[Wire] = [
+            *pair(config, FULL if config is None else config)
+        ]  # what all share is made now
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
@@ -628,6 +642,7 @@ def test_an_idle_connection_without_context_holds_nothing() -> None:
                 assert server.receive(message[50:]) == [JSON]
                 server.encode(JSON)
                 wires.append(server)
+            gc.collect()
             after, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -716,7 +731,7 @@ def test_any_payload_gives_a_message_or_our_error(
     limits = Limits(message=1000)
     config = KEEPING if keeping else Deflate()
     stream = fragments(role, TEXT, payload, 1) + fragments(role, BINARY, payload, 3)
-    events = [e for e in everything(one(role, config, limits), stream, step)]
+    events = list(everything(one(role, config, limits), stream, step))
     for event in events:
         assert isinstance(event, bytes | str | Failed)
         if isinstance(event, Failed):
