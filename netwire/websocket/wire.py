@@ -58,11 +58,13 @@ class WebSocket(Wire):
         "_max_message",
         "_reader",  # what is in the middle of a frame or of a message, or None
         "_transform",
+        "answering",
         "subprotocol",
     )
 
     def __init__(self, client: bool, limits: Limits, transform: Transform | None) -> None:
         self.state = State.CONNECTING
+        self.answering = False
         self.subprotocol: str | None = None
         self._held = b""
         self._limits = limits
@@ -118,12 +120,23 @@ class WebSocket(Wire):
                     pass  # the header is not complete
                 except UnicodeDecodeError:
                     events.append(self._fail(InvalidPayload("text that is not UTF-8")))
+                    self._allow_answers(events)
                     break
                 except RemoteError as error:
                     events.append(self._fail(error))
+                    self._allow_answers(events)
                     break
             position = self._read_odd(data, position, events)
+            if self.state is not _OPEN:
+                self._allow_answers(events)
         return events
+
+    def _allow_answers(self, events: list[Event]) -> None:
+        """The last of these is the end: what they bring before it can still be answered."""
+        self.answering = any(isinstance(event, bytes | str) for event in events)
+
+    def conclude(self) -> None:
+        self.answering = False
 
     def _receive_unopen(self, data: bytes) -> list[Event]:
         if self.state is State.CONNECTING:
@@ -201,7 +214,7 @@ class WebSocket(Wire):
             UnicodeEncodeError: Text with surrogates, which UTF-8 does not have.
             LocalError: The wire is not open.
         """
-        if self.state is not _OPEN:
+        if self.state is not _OPEN and not self.answering:
             raise LocalError(f"cannot send while {self.state.value}")
         if self._transform is not None:
             message = self._outgoing(message)
