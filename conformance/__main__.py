@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
-    from conformance.sides import DEFAULT, SIDES
+    from conformance.sides import SIDES
     from conformance.suite import default_cache
 
     parser = argparse.ArgumentParser(
@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         "sides",
         nargs="*",
         metavar="SIDE",
-        help=f"whom to test: {', '.join(SIDES)} (default: {' '.join(DEFAULT)})",
+        help=f"whom to test: {', '.join(SIDES)} (default: all of them)",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -131,11 +131,11 @@ async def run(options: Namespace, arguments: Sequence[str]) -> int:
     from conformance import summary
     from conformance.cases import ALL, FAST, Selection
     from conformance.progress import Progress
-    from conformance.sides import DEFAULT, SIDES, Outcome, run_side
+    from conformance.sides import SIDES, Outcome, run_side
     from conformance.suite import install
 
     console = Console(highlight=False)
-    sides = list(dict.fromkeys(options.sides or DEFAULT))
+    sides = list(dict.fromkeys(options.sides or SIDES))
     if unknown := [side for side in sides if side not in SIDES]:
         raise ConformanceError(f"there is no side {unknown[0]!r}, only {', '.join(SIDES)}")
     selection = FAST if options.fast else ALL

@@ -46,7 +46,7 @@ ALL = Selection(name="all", patterns=("*",), count=517)
 FAST = Selection(
     name="fast",
     patterns=(
-        *(str(group) for group in range(1, 11)),
+        *("1", "2", "3", "4", "5", "6", "7", "9", "10"),  # there is no 8
         *("12.*.[1234]", "12.1.11", "12.1.12"),
         *("13.*.[1234]", "13.1.11", "13.1.12"),
     ),

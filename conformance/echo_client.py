@@ -15,7 +15,6 @@ import uvloop
 
 from conformance.profile import LIMITS, PATIENCE
 from netclient import Client, ConnectionClosed
-from netclient import blocking as blocking_client
 from netclient.options import Options
 
 # Without pings of its own: the suite compares all that it gets with what it expects.
@@ -32,7 +31,7 @@ def say(**fields: object) -> None:
 
 
 async def run(address: Callable[..., str]) -> None:
-    """All cases with the asyncio client."""
+    """All cases, one after the other."""
     async with Client(address("getCaseCount"), **OPTIONS) as client:
         count = int(await client.recv(PATIENCE))
     say(count=count)
@@ -49,38 +48,16 @@ async def run(address: Callable[..., str]) -> None:
     say(done=True)
 
 
-def run_blocking(address: Callable[..., str]) -> None:
-    """All cases with the blocking one."""
-    with blocking_client.Client(address("getCaseCount"), **OPTIONS) as client:
-        count = int(client.recv(PATIENCE))
-    say(count=count)
-    for case in range(1, count + 1):
-        say(case=case)
-        with blocking_client.Client(address("runCase", case=case), **OPTIONS) as client:
-            try:
-                for message in client:
-                    client.send(message)
-            except ConnectionClosed:
-                pass
-    with blocking_client.Client(address("updateReports"), **OPTIONS) as client:
-        client.wait_closed()
-    say(done=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True, help="where the suite's server listens")
     parser.add_argument("--agent", required=True, help="what its reports call the client")
-    parser.add_argument("--blocking", action="store_true")
     found = parser.parse_args()
 
     def address(path: str, **query: object) -> str:
         return f"{found.url}/{path}?{urlencode({'agent': found.agent, **query})}"
 
-    if found.blocking:
-        run_blocking(address)
-    else:
-        uvloop.run(run(address))
+    uvloop.run(run(address))
 
 
 if __name__ == "__main__":

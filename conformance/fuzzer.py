@@ -35,7 +35,7 @@ _LISTENING = re.compile(r"listening on (\d+)")
 _RUNNING = re.compile(r"Running test case ID ([\d.]+) ")
 
 
-async def test_server(
+async def fuzz_server(
     suite: Suite,
     url: str,
     agent: str,

@@ -38,10 +38,8 @@ def find(given: str | None = None) -> Path:
     for candidate in looked:
         if _is_27(candidate):
             return Path(candidate)
-    tried = f" (tried: {', '.join(looked)})" if looked else ""
-    raise NoPython27(
-        f"the Autobahn test suite needs a Python 2.7, and there is none{tried}. {_HINT}"
-    )
+    tried = f", not even {' or '.join(looked)}" if looked else ""
+    raise NoPython27(f"no Python 2.7 was found{tried}; the Autobahn test suite needs one. {_HINT}")
 
 
 def _candidates() -> Iterator[str]:

@@ -15,14 +15,12 @@ from benchmark.processes import READY_TIMEOUT, child
 from benchmark.workspace import open_workspace
 from conformance.cases import Selection
 from conformance.errors import RunFailed
-from conformance.fuzzer import fuzzing_server, read_index, test_server
+from conformance.fuzzer import fuzz_server, fuzzing_server, read_index
 from conformance.gate import Verdict, judge
 from conformance.suite import Suite
 
 SERVERS = {"server-ws": "ws", "server-wss": "wss"}
-CLIENTS: dict[str, tuple[str, ...]] = {"client": (), "client-blocking": ("--blocking",)}
-SIDES = (*SERVERS, *CLIENTS)
-DEFAULT = ("server-ws", "server-wss", "client")  # the blocking client is the other one on a thread
+SIDES = (*SERVERS, "client")
 
 
 @frozen(kw_only=True)
@@ -102,7 +100,7 @@ async def _run_server(
         async with child("the server", "conformance.echo_server", options, None) as server:
             ready = await server.read(READY_TIMEOUT)
             (url,) = ready["urls"]
-            return await test_server(suite, url, side, cases, folder, on_case, silence)
+            return await fuzz_server(suite, url, side, cases, folder, on_case, silence)
 
 
 async def _run_client(
@@ -114,7 +112,7 @@ async def _run_client(
     silence: float,
 ) -> dict[str, Any]:
     async with fuzzing_server(suite, cases, folder) as (fuzzer, url):
-        options = ["--url", url, "--agent", side, *CLIENTS[side]]
+        options = ["--url", url, "--agent", side]
         async with child("the client", "conformance.echo_client", options, None) as client:
             said: dict[str, Any] = {}
             try:
