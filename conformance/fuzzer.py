@@ -105,7 +105,7 @@ async def fuzzing_server(
     command: Command = [suite.python, "-c", _SERVER, "-m", "fuzzingserver", "-u", "0", "-s", spec]
     async with program("the fuzzing server", command, folder / "wstest.log") as fuzzer:
         # It is its client that may not fall silent: it has deadlines of its own.
-        following = asyncio.create_task(fuzzer.follow(read, float("inf")))
+        following = asyncio.create_task(fuzzer.follow(read, None))
         try:
             await asyncio.wait(
                 {following, listening},

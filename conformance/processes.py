@@ -28,12 +28,12 @@ class Program:
     path: Path
     _log: IO[bytes]
 
-    async def follow(self, on_line: Callable[[str], None], silence: float) -> int:
+    async def follow(self, on_line: Callable[[str], None], silence: float | None) -> int:
         """Log what it writes until it ends.
 
         Args:
             on_line: Called with each line, without its end.
-            silence: The longest it may write nothing, seconds.
+            silence: The longest it may write nothing, seconds; None for as long as it likes.
 
         Returns:
             Its exit status.
