@@ -52,8 +52,8 @@ class Wire(ABC):
             when it failed.
         encoding_key: Wires with equal keys encode equal messages to equal bytes, so that a
             broadcast encodes once; None when each connection's bytes are its own.
-        answering: Whether a wire that is CLOSED still encodes, until `conclude`: messages came in
-            one read with the end, and may be answered before the end is.
+        answering: Whether a wire that is CLOSED still encodes, until `conclude` or `receive_eof`:
+            messages came in one read with the end, and may be answered before the end is.
     """
 
     __slots__ = ("state",)

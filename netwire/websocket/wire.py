@@ -201,6 +201,7 @@ class WebSocket(Wire):
 
     def receive_eof(self) -> list[Event]:
         if self.state is State.CLOSED:
+            self.answering = False
             return []
         return [self._fail(ConnectionLost(f"the stream ended while {self.state.value}"))]
 

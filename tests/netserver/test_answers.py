@@ -67,6 +67,20 @@ def test_it_is_answered_first(site: Any, receive_all: Any, name: str, count: int
     assert len(site.journal.until("close")) == 1
 
 
+@pytest.mark.parametrize("count", [1, 500])
+def test_the_stream_ends_too(site: Any, receive_all: Any, count: int) -> None:
+    end, expected = CLOSES["a close"]
+    listener = site.listen("ws://127.0.0.1:0", Echo)
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as sock:
+        sock.sendall(HANDSHAKE)
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += sock.recv(1)
+        sock.sendall(HELLO * count + end)
+        sock.shutdown(socket.SHUT_WR)
+        assert receive_all(sock) == ECHO * count + expected
+
+
 @pytest.mark.parametrize("kind", [Closing, Raising])
 def test_the_peers_end_counts(site: Any, receive_all: Any, kind: type[Connection]) -> None:
     sent, expected = CLOSES["a close"]

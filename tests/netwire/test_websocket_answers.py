@@ -90,6 +90,15 @@ def test_nothing_after_our_own_close(role: str) -> None:
         wire.encode("late")
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_nothing_after_the_end_of_the_stream(role: str) -> None:
+    wire = one(role)
+    wire.receive(frame(role, TEXT, b"hello") + end(role, "close"))
+    assert wire.receive_eof() == []
+    with pytest.raises(LocalError):
+        wire.encode("late")
+
+
 @pytest.mark.parametrize("message", [b"x", "x"])
 def test_nothing_while_it_is_not_open_yet(message: Message) -> None:
     with pytest.raises(LocalError):
