@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import uvloop
 
-from conformance.profile import LIMITS, PATIENCE
+from conformance.profile import COMPRESSION, LIMITS, PATIENCE
 from netclient import Client, ConnectionClosed
 from netclient.options import Options
 
@@ -21,6 +21,7 @@ from netclient.options import Options
 OPTIONS: Options = {
     "reconnect": None,
     "limits": LIMITS,
+    "compression": COMPRESSION,
     "ping_interval": None,
     "send_timeout": PATIENCE,
 }

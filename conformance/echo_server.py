@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 
 from benchmark.peers.program import announce
-from conformance.profile import LIMITS, PATIENCE, SEND_LIMIT
-from netserver import Connection, Server, ServerConfig, server_context
+from conformance.profile import COMPRESSION, LIMITS, PATIENCE, SEND_LIMIT
+from netserver import Connection, Deflate, Server, ServerConfig, server_context
 
 
 class Echo(Connection):
@@ -24,10 +24,10 @@ def main() -> None:
     parser.add_argument("--certificate", help="PEM file; with it the server speaks TLS")
     found = parser.parse_args()
     tls = None if found.certificate is None else server_context(found.certificate)
-    scheme = "ws" if tls is None else "wss"
+    scheme, compression = ("ws", COMPRESSION) if tls is None else ("wss", Deflate())
     config = ServerConfig(limits=LIMITS, send_limit=SEND_LIMIT, write_timeout=PATIENCE)
     server = Server(config=config)
-    listener = server.listen(f"{scheme}://127.0.0.1:0", Echo, tls=tls)
+    listener = server.listen(f"{scheme}://127.0.0.1:0", Echo, tls=tls, compression=compression)
     server.start()
     assert isinstance(listener.address, tuple)
     announce([f"{scheme}://127.0.0.1:{listener.address[1]}"])
