@@ -80,9 +80,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--silence",
         type=_seconds,
-        default=180.0,
+        default=600.0,
         metavar="S",
-        help="give up when nothing happens for so long (default: 180 seconds)",
+        help="give up when no case begins for so long (default: 600 seconds; the suite gives its"
+        " longest case 480)",
     )
     parser.add_argument(
         "--python", metavar="PATH", help="a Python 2.7 (default: one on the PATH, or of pyenv)"
