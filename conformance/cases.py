@@ -41,7 +41,7 @@ class Selection:
 
 ALL = Selection(name="all", patterns=("*",), count=517)
 
-# Without the cases of 12 and 13 (compression) that send a thousand messages of 4 KiB and more, which
+# Without the cases of 12 and 13 (compression) that send a thousand messages of 4 KiB and more and
 # take ten of eleven minutes; two of those that are cut in frames are left in each.
 FAST = Selection(
     name="fast",
