@@ -28,6 +28,10 @@ from netwire import (
 LOST = 1006
 """The code of a connection that ended without a close (RFC 6455, section 7.1.5)."""
 
+LAST_WORDS = 0.5
+"""How long the end waits for answers to what came in one read with it, seconds. It is over as soon
+as somebody asks for the next message; the time is for a program that does not."""
+
 
 @frozen(kw_only=True)
 class Timing:
@@ -96,6 +100,9 @@ class Connection(asyncio.Protocol):
         self._closing = False
         # What came with the handshake's end, and may not overtake the news that it is open.
         self._early: list[Message] | None = []
+        # The end, while what came in one read with it may still be answered.
+        self._last: Closed | Failed | None = None
+        self._last_words: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._heartbeat: asyncio.Task[None] | None = None
         self._pings: dict[bytes, tuple[asyncio.Future[float], float]] = {}
@@ -106,7 +113,8 @@ class Connection(asyncio.Protocol):
     @property
     def writable(self) -> bool:
         """Whether a message can be written now without exceeding the send limit."""
-        return self._wire.state is State.OPEN and not self._writing_paused
+        wire = self._wire
+        return (wire.state is State.OPEN or wire.answering) and not self._writing_paused
 
     def write(self, message: Message) -> None:
         """Send one message; only while `writable`.
@@ -151,6 +159,7 @@ class Connection(asyncio.Protocol):
             ValueError: The code may not be sent, or the reason is too long.
         """
         data = self._wire.close(code, reason)
+        self._tell_end()
         if self.lost.is_set():
             return
         self._closing = True
@@ -165,6 +174,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self, reason: str) -> None:
         """Drop the connection at once, with what was not sent yet."""
+        self._tell_end()
         if self.code is None:
             self.code, self.reason = LOST, reason
         if self._transport is not None:
@@ -199,6 +209,7 @@ class Connection(asyncio.Protocol):
             self._resume_reading()
 
     def eof_received(self) -> None:
+        self._tell_end()
         self._handle(self._wire.receive_eof())
 
     def pause_writing(self) -> None:
@@ -211,6 +222,7 @@ class Connection(asyncio.Protocol):
             self._sendable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._tell_end()
         if self.code is None:
             self.code, self.reason = LOST, str(exc) if exc else "the connection was lost"
             self.error = exc if isinstance(exc, OSError) else None
@@ -243,12 +255,28 @@ class Connection(asyncio.Protocol):
                 self._answered(event.payload)
             elif isinstance(event, Opened):
                 self._open(Headers(event.response.headers if event.response else ()))
-            elif isinstance(event, Closed):
-                self._write(event.reply)
-                self._end(event.code, event.reason, None)
-            elif isinstance(event, Failed):
-                self._write(event.reply)
-                self._end(event.error.close_code, event.error.reason, event.error)
+            elif isinstance(event, Closed | Failed):
+                self._last = event
+                if self._wire.answering and not self._closing:
+                    self._queue.on_idle = self._tell_end
+                    self._last_words = self._loop.call_later(LAST_WORDS, self._tell_end)
+                else:
+                    self._tell_end()
+
+    def _tell_end(self) -> None:
+        """The end that came is next, if it has come: answer it, and close."""
+        event, self._last = self._last, None
+        if event is None:
+            return
+        self._queue.on_idle = None
+        if self._last_words is not None:
+            self._last_words.cancel()
+        self._wire.conclude()
+        self._write(event.reply)
+        if isinstance(event, Closed):
+            self._end(event.code, event.reason, None)
+        else:
+            self._end(event.error.close_code, event.error.reason, event.error)
 
     def _open(self, headers: Headers) -> None:
         self.headers = headers

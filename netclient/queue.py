@@ -24,12 +24,23 @@ class ByteQueue(Generic[T]):
 
     Attributes:
         on_room: Called when a full queue is down to half its limit.
+        on_idle: Called when somebody asks for an item and there is none left.
     """
 
-    __slots__ = ("_closed", "_items", "_limit", "_overflowed", "_size", "_waiters", "on_room")
+    __slots__ = (
+        "_closed",
+        "_items",
+        "_limit",
+        "_overflowed",
+        "_size",
+        "_waiters",
+        "on_idle",
+        "on_room",
+    )
 
     def __init__(self, limit: int) -> None:
         self.on_room: Callable[[], None] | None = None
+        self.on_idle: Callable[[], None] | None = None
         self._items: deque[tuple[T, int]] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._limit = limit
@@ -61,6 +72,8 @@ class ByteQueue(Generic[T]):
         while not self._items:
             if self._closed:
                 raise EOFError
+            if self.on_idle is not None:
+                self.on_idle()
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:

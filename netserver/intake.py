@@ -188,9 +188,11 @@ class Intake:
             case events.Opened():
                 shell.open()
             case events.Closed():
+                shell.wire.conclude()
                 shell.ending.note(event.code, event.reason)
                 shell.ending.finish(event.reply)
             case events.Failed():
+                shell.wire.conclude()
                 shell.ending.note(event.error.close_code, event.error.reason)
                 shell.ending.fail(event.error)
                 shell.ending.finish(event.reply, linger=bool(event.reply))

@@ -52,12 +52,15 @@ class Wire(ABC):
             when it failed.
         encoding_key: Wires with equal keys encode equal messages to equal bytes, so that a
             broadcast encodes once; None when each connection's bytes are its own.
+        answering: Whether a wire that is CLOSED still encodes, until `conclude` or `receive_eof`:
+            messages came in one read with the end, and may be answered before the end is.
     """
 
     __slots__ = ("state",)
 
     state: State
     encoding_key: Hashable = None
+    answering: bool = False
 
     def start(self) -> bytes:
         """What this side sends first, before anything arrives (a client's handshake)."""
@@ -75,6 +78,10 @@ class Wire(ABC):
     @abstractmethod
     def receive_eof(self) -> list[Event]:
         """The peer will send nothing more: `Closed`, `Failed`, or nothing when already known."""
+
+    def conclude(self) -> None:
+        """What came before the end is dealt with, and the end is next: encode nothing more."""
+        return
 
     @abstractmethod
     def encode(self, message: Message) -> bytes:

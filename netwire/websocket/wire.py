@@ -64,11 +64,13 @@ class WebSocket(Wire):
         "_max_message",
         "_reader",  # what is in the middle of a frame or of a message, or None
         "_transform",
+        "answering",
         "subprotocol",
     )
 
     def __init__(self, client: bool, limits: Limits, transform: Transform | None) -> None:
         self.state = State.CONNECTING
+        self.answering = False
         self.subprotocol: str | None = None
         self._altered = transform is not None
         self._compression: Compression | None = None
@@ -138,12 +140,16 @@ class WebSocket(Wire):
                     pass  # the header is not complete
                 except UnicodeDecodeError:
                     events.append(self._fail(InvalidPayload("text that is not UTF-8")))
+                    self._allow_answers(events)
                     break
                 except RemoteError as error:
                     events.append(self._fail(error))
+                    self._allow_answers(events)
                     break
             position = self._read_odd(data, position, events)
-            if self._compression is not None and self._compression.inflated > self._max_message:
+            if self.state is not _OPEN:
+                self._allow_answers(events)
+            elif self._compression is not None and self._compression.inflated > self._max_message:
                 return self._go_on_later(data, position, events)
         return events
 
@@ -155,6 +161,13 @@ class WebSocket(Wire):
             self._held = data[position:]
             events.append(More())
         return events
+
+    def _allow_answers(self, events: list[Event]) -> None:
+        """The last of these is the end: what they bring before it can still be answered."""
+        self.answering = any(isinstance(event, bytes | str) for event in events)
+
+    def conclude(self) -> None:
+        self.answering = False
 
     def _inflated(self, data: bytes, start: int, stop: int, first: int) -> Message:
         """The message of a whole compressed frame."""
@@ -229,6 +242,7 @@ class WebSocket(Wire):
 
     def receive_eof(self) -> list[Event]:
         if self.state is State.CLOSED:
+            self.answering = False
             return []
         return [self._fail(ConnectionLost(f"the stream ended while {self.state.value}"))]
 
@@ -242,7 +256,7 @@ class WebSocket(Wire):
             UnicodeEncodeError: Text with surrogates, which UTF-8 does not have.
             LocalError: The wire is not open.
         """
-        if self.state is not _OPEN:
+        if self.state is not _OPEN and not self.answering:
             raise LocalError(f"cannot send while {self.state.value}")
         if self._altered:
             return self._encode_altered(message)
