@@ -158,6 +158,11 @@ class Intake:
         match event:
             case events.Ping():
                 shell.outflow.write(event.reply)
+                if shell.pulse is not None:
+                    shell.pulse.pinged()
+            case events.Pong():
+                if shell.pulse is not None:
+                    shell.pulse.answered(event.payload)
             case events.Requested():
                 assert shell.admission is not None
                 shell.admission.ask(event.request)

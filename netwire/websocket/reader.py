@@ -30,9 +30,21 @@ class FrameReader:
     Args:
         client: Whether we are the client, whose peer must not mask.
         limits: What a message may have.
+
+    Attributes:
+        since: When the message in it was first asked about; None before.
     """
 
-    __slots__ = ("_connection", "_fragments", "_limits", "_message", "_remaining", "_size", "_text")
+    __slots__ = (
+        "_connection",
+        "_fragments",
+        "_limits",
+        "_message",
+        "_remaining",
+        "_size",
+        "_text",
+        "since",
+    )
 
     def __init__(self, client: bool, limits: Limits) -> None:
         self._connection = Connection(ConnectionType.CLIENT if client else ConnectionType.SERVER)
@@ -44,6 +56,7 @@ class FrameReader:
         self._text = False
         self._size = 0  # bytes that the frames of this message have declared
         self._fragments = 0
+        self.since: float | None = None
 
     @property
     def idle(self) -> bool:
