@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -293,17 +294,19 @@ def test_a_silent_one_is_cut_wherever_it_moved(site: Any) -> None:
 
 @quick
 def test_ends_while_pings_are_due(site: Any, until: Any) -> None:
-    clients = [connect(site.url(site.listen("ws://127.0.0.1:0", Echo))) for _ in range(20)]
-    connections = site.journal.until("open", 20)
-    until(lambda: all(entry[1].round_trip for entry in connections))
-    assert site.server.drain(10)
+    listener = site.listen("ws://127.0.0.1:0", Echo)
+    with ExitStack() as clients:
+        for _ in range(20):
+            clients.enter_context(connect(site.url(listener)))
+        connections = site.journal.until("open", 20)
+        until(lambda: all(entry[1].round_trip for entry in connections))
+        assert site.server.drain(10)
     for entry in site.journal.until("close", 20):
         assert entry[2] == 1001
     until(lambda: not site.server.rounds, "the end of the rounds")
-    for client in clients:
-        client.close()
 
 
+@contextmanager
 def answering(socks: list[socket.socket]) -> Iterator[Callable[[], int]]:
     """Answers every ping; called, it tells how many so far."""
     selector = selectors.DefaultSelector()
@@ -325,10 +328,12 @@ def answering(socks: list[socket.socket]) -> Iterator[Callable[[], int]]:
 
     thread = threading.Thread(target=run)
     thread.start()
-    yield lambda: count
-    ended.set()
-    thread.join()
-    selector.close()
+    try:
+        yield lambda: count
+    finally:
+        ended.set()
+        thread.join()
+        selector.close()
 
 
 @pytest.mark.parametrize(
@@ -343,9 +348,10 @@ def test_two_thousand_are_all_pinged(site: Any, until: Any) -> None:
         while not head.endswith(b"\r\n\r\n"):
             head += sock.recv(1)
     connections = [entry[1] for entry in site.journal.until("open", 2000)]
-    runs = {}
-    for answered in answering(socks):
+    with answering(socks) as answered:
         until(lambda: all(c.round_trip is not None for c in connections), "every answer")
+        nodes = site.foreman.nodes
+        until(lambda: not any(n._accounts.is_open for n in nodes), "the accounts of the opening")
         runs = {c: c.holds.statistics().count for c in connections}
         before = answered()
         until(lambda: answered() >= before + 4000, "more of them")
