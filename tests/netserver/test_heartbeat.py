@@ -322,6 +322,8 @@ def answering(socks: list[socket.socket]) -> Iterator[Callable[[], int]]:
                 sock = key.fileobj
                 assert isinstance(sock, socket.socket)
                 data = sock.recv(10)  # a ping of eight bytes at a time
+                if not data:
+                    selector.unregister(sock)
                 if len(data) == 10:
                     count += 1
                     sock.sendall(frame(Opcode.PONG, data[2:]))
@@ -355,12 +357,17 @@ def test_two_thousand_are_all_pinged(site: Any, until: Any) -> None:
         runs = {c: c.holds.statistics().count for c in connections}
         before = answered()
         until(lambda: answered() >= before + 4000, "more of them")
-        counted = sum(c.holds.statistics().count - runs[c] for c in connections)
-        assert counted < 400, "heartbeats are taken for work"
+        # Being moved is another thing, and counted.
+        moved = {entry[1] for entry in site.journal.named("moved")}
+        stayed = runs.keys() - moved
+        counted = [c.holds.statistics().count - runs[c] for c in stayed]
+        assert sum(count > 0 for count in counted) <= len(stayed) / 10
         assert all(connection.close_code is None for connection in connections)
+        for sock in socks:
+            sock.shutdown(socket.SHUT_WR)
+        site.journal.until("close", 2000)
     for sock in socks:
         sock.close()
-    site.journal.until("close", 2000)
 
 
 @quick
