@@ -110,11 +110,13 @@ class HoldMeter:
         peak: The longest recent hold, seconds: what the policy reckons with.
         mean: The mean of recent holds, seconds.
         sampled: Whether readings are to be taken when a hold begins.
+        aside: Whether the hold under way is not to count, if it is a short one.
     """
 
     __slots__ = (
         "_computed",
         "_examined",
+        "aside",
         "held",
         "longest",
         "mean",
@@ -141,6 +143,7 @@ class HoldMeter:
         self.peak = 0.0
         self.mean = 0.0
         self.sampled = False
+        self.aside = False
         self.time_each()
         self._computed = 0.0  # seconds spent computing within ...
         self._examined = 0.0  # ... so many seconds held, both fading
@@ -149,6 +152,14 @@ class HoldMeter:
         """Let no hold go untimed."""
         self.skips = self.passed_over = 0
         self.stands_for = 1.0
+
+    def overlook(self) -> None:
+        """The hold under way is upkeep, such as a heartbeat: it tells nothing of the work.
+
+        Were it counted, one that never worked would be known as quick, and never be at rest. Where
+        it has run in this window already it makes no difference, and is counted.
+        """
+        self.aside = not self.runs
 
     def examined(self, held: float, computed: float) -> None:
         """A hold was examined: so much of it was spent computing, seconds."""

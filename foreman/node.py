@@ -239,6 +239,12 @@ class Node:
             How much of it is the worker's own doing, seconds.
         """
         holds = worker.holds
+        if holds.aside:
+            holds.aside = False
+            if held <= LONG_HOLD:
+                holds.runs = -1  # the caller counts it next: it has not run, then
+                self.seen_hold = self.hold_began
+                return 0.0
         if not holds.runs:
             self._accounts.ran(worker)
         if held > LONG_HOLD:

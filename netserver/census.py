@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 class Census:
     """The connections of one server from accepting to the end. Thread-safe: one lock guards it.
 
-    Args:
+    Attributes:
         capacity: How many there may be before `is_full`.
     """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._lock = threading.Lock()
         self._gone = threading.Condition(self._lock)
         self._connections: dict[Connection, None] = {}
@@ -30,7 +30,7 @@ class Census:
     @property
     def is_full(self) -> bool:
         """Whether there are as many connections as there may be."""
-        return len(self._connections) >= self._capacity
+        return len(self._connections) >= self.capacity
 
     @property
     def connections(self) -> list[Connection]:

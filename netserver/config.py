@@ -10,6 +10,7 @@ from attrs import field, frozen, validators
 from netwire import Limits
 
 _seconds: Any = validators.and_(validators.gt(0), validators.lt(math.inf))
+_perhaps: Any = validators.optional(_seconds)
 _bytes: Any = validators.and_(validators.instance_of(int), validators.gt(0))
 
 
@@ -30,11 +31,34 @@ class ServerConfig:
             connection is cut.
         close_timeout: How long a peer may take to answer our close, or to take what is still to
             be written, seconds; then the connection is cut.
+        ping_interval: Time between two pings of a WebSocket, seconds; None sends none. How long the
+            answers take is `Connection.round_trip`.
+        ping_timeout: How long the peer may take to answer one, seconds; then the connection is cut
+            with 1006. It is not while anything else comes from the peer, and not while we do not
+            read it, which is not its fault. None never cuts.
+        keepalive_interval: After so many seconds of silence the system asks a TCP peer whether it
+            is there, WebSocket or not; None never asks. Whole seconds, rounded up.
+        keepalive_timeout: How long the peer's system may take to answer then, seconds. What it
+            does not acknowledge for both together (or for ``write_timeout``, if that is longer)
+            ends the connection as well.
+        message_timeout: How long a message may take from its beginning to its end, seconds; then
+            the connection is cut with 1008. It is looked at four times as often, so it may be a
+            quarter later. None for ever.
+        first_message_timeout: Where there is no handshake to make: how long a peer may take until
+            its first message is there, seconds; then it is cut with 1008. None for ever.
+        idle_timeout: After so many seconds without a message of the peer's it is closed with 1001.
+            Pings and pongs are no messages, nor is what we send. None never does.
         grace: How long `Server.run` and leaving a ``with`` block wait for handlers and closes,
             seconds.
         backlog: Connections the system keeps for us before they are accepted.
         max_connections: The most open at a time; further ones wait in the backlog. None to stay
             64 below the process's limit of descriptors.
+        max_connections_per_address: The most that listeners take of one IP address at a time, of
+            one /64 network under IPv6; further ones are turned away with 503, or the end of the
+            stream where there is no HTTP. Unix sockets have none. None for no such limit.
+        accept_rate: The most connections that one listener accepts, a second on average; beyond
+            it clients wait in the backlog. None for no such limit.
+        accept_burst: How many it accepts at once after a pause, where there is an ``accept_rate``.
     """
 
     limits: Limits = field(factory=Limits)
@@ -44,6 +68,30 @@ class ServerConfig:
     handshake_timeout: float = field(default=5.0, validator=_seconds)
     write_timeout: float = field(default=10.0, validator=_seconds)
     close_timeout: float = field(default=5.0, validator=_seconds)
+    ping_interval: float | None = field(default=20.0, validator=_perhaps)
+    ping_timeout: float | None = field(default=20.0, validator=_perhaps)
+    keepalive_interval: float | None = field(default=20.0, validator=_perhaps)
+    keepalive_timeout: float = field(default=20.0, validator=_seconds)
+    message_timeout: float | None = field(default=60.0, validator=_perhaps)
+    first_message_timeout: float | None = field(default=None, validator=_perhaps)
+    idle_timeout: float | None = field(default=None, validator=_perhaps)
     grace: float = field(default=10.0, validator=_seconds)
     backlog: int = field(default=1024, validator=_bytes)
     max_connections: int | None = field(default=None, validator=validators.optional(_bytes))
+    max_connections_per_address: int | None = field(
+        default=None, validator=validators.optional(_bytes)
+    )
+    accept_rate: float | None = field(default=None, validator=_perhaps)
+    accept_burst: int = field(default=64, validator=_bytes)
+
+    @property
+    def periods(self) -> tuple[float, ...]:
+        """The times after which an open connection is looked at, those that are not None."""
+        found = (
+            self.ping_interval,
+            None if self.ping_interval is None else self.ping_timeout,
+            self.message_timeout,
+            self.first_message_timeout,
+            self.idle_timeout,
+        )
+        return tuple(period for period in found if period is not None)

@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterab
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from attrs import frozen
+
 from foreman import Node, NotRunning, Worker
+from foreman.worker import WorkerStatistics
 from netserver import handover
 from netserver.events import Moved
 from netserver.outflow import check_message
@@ -43,6 +46,19 @@ class _NoneYet:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"this {self._kind.__name__} was not made by a server: no peer")
+
+
+@frozen(kw_only=True)
+class ConnectionStatistics(WorkerStatistics):
+    """The same as of any worker, and of its peer.
+
+    Attributes:
+        round_trip: How long the latest ping took to be answered, seconds; None before that.
+        smoothed_round_trip: The same, smoothed as TCP does (RFC 6298).
+    """
+
+    round_trip: float | None
+    smoothed_round_trip: float | None
 
 
 class Connection(Worker):
@@ -215,6 +231,26 @@ class Connection(Worker):
     def groups(self) -> Iterable[str]:
         """The groups it is in."""
         return self.server.groups.of(self)
+
+    @property
+    def round_trip(self) -> float | None:
+        """How long the peer took to answer our latest ping, seconds; None before the first.
+
+        Measured every `ServerConfig.ping_interval`, on WebSocket. Any thread.
+        """
+        pulse = self._shell.pulse
+        return None if pulse is None else pulse.round_trip
+
+    def statistics(self) -> ConnectionStatistics:
+        """What it cost, how it was served, and how far away its peer is. Any thread."""
+        pulse = self._shell.pulse
+        return ConnectionStatistics(
+            holds=self.holds.statistics(),
+            waits=self._waits(),
+            errors=self._errors,
+            round_trip=None if pulse is None else pulse.round_trip,
+            smoothed_round_trip=None if pulse is None else pulse.smoothed,
+        )
 
     @property
     def state(self) -> State:

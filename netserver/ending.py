@@ -164,6 +164,8 @@ class Ending:
         self.over = True
         self.relax()
         shell = self._shell
+        if shell.pulse is not None:
+            shell.pulse.end()
         for event in shell.wire.receive_eof():
             if isinstance(event, events.Failed):
                 self.note(event.error.close_code, event.error.reason)

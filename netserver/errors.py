@@ -3,6 +3,7 @@
 ServerError
 ├── ListenError (OSError)         an address that cannot be listened on: in use, not allowed
 ├── CertificateError (ValueError) a certificate or key that cannot be read or does not fit
+├── OverQuota                     an address has as many connections as it may
 └── Reject                        raised by `on_connect` to refuse a connection
 """
 
@@ -40,6 +41,23 @@ class CertificateError(ServerError, ValueError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class OverQuota(ServerError):
+    """An address has as many connections as `ServerConfig.max_connections_per_address` allows.
+
+    Attributes:
+        host: The address.
+        most: What is allowed.
+    """
+
+    def __init__(self, host: str, most: int | None) -> None:
+        super().__init__(host, most)
+        self.host = host
+        self.most = most
+
+    def __str__(self) -> str:
+        return f"{self.host} has {self.most} connections already"
 
 
 class Reject(ServerError):

@@ -47,6 +47,8 @@ async def detach(shell: Shell) -> None:
         shell.intake.resume()
         shell.resume_reading(Pause.MOVING)
         raise
+    if shell.pulse is not None:
+        shell.pulse.leave()
     shell.socket = socket.socket(fileno=descriptor)
     shell.socket.setblocking(False)
     transport.set_protocol(asyncio.Protocol())  # so that nobody is told
@@ -77,6 +79,8 @@ def arrived(shell: Shell) -> None:
     doorstep, shell.doorstep = shell.doorstep, None
     assert doorstep is not None
     doorstep.hand_over(shell)
+    if shell.pulse is not None:
+        shell.pulse.arrive()
     shell.serial.resume()
     shell.intake.resume()
 

@@ -177,6 +177,11 @@ class Intake:
         match event:
             case events.Ping():
                 shell.outflow.write(event.reply)
+                if shell.pulse is not None:
+                    shell.pulse.pinged()
+            case events.Pong():
+                if shell.pulse is not None:
+                    shell.pulse.answered(event.payload)
             case events.More():
                 self._wait_with([event])
             case events.Requested():

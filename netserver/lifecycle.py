@@ -11,9 +11,11 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from foreman import Foreman, NotRunning
+from foreman import Foreman, Node, NotRunning
 from netserver.census import Census
 from netserver.config import ServerConfig
+from netserver.quota import Quota
+from netserver.rounds import Rounds
 from netserver.signals import stopping_on_signals
 from netserver.sockets import connection_limit
 
@@ -35,6 +37,8 @@ class LifeCycle:
         foreman: Places the connections.
         config: Limits and deadlines.
         census: The connections there are.
+        quota: How many of them came from each address.
+        rounds: Looks at them, on each node.
     """
 
     def __init__(self, foreman: Foreman | None, config: ServerConfig | None) -> None:
@@ -45,6 +49,9 @@ class LifeCycle:
         self.config = config = ServerConfig() if config is None else config
         self.foreman = Foreman() if foreman is None else foreman
         self.census = Census(config.max_connections or connection_limit())
+        self.quota = Quota(config.max_connections_per_address)
+        # Whom each node looks at, where it does; each entry is owned by that node's thread.
+        self.rounds: dict[Node, Rounds] = {}
         self._ends_foreman = False  # written by the one start that counts
         # The lock guards everything below. No code of the user runs under it.
         self._lock = threading.Lock()

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, ClassVar
 from foreman import Node
 from netserver.connection import Address, Connection
 from netserver.intake import QUANTUM
+from netserver.quota import Bucket
 from netserver.recipe import Recipe
 from netserver.shell import address_of
 from netserver.sockets import EXHAUSTED
 from netserver.source import Source
-from netserver.turnaway import TurnAway
+from netserver.turnaway import NO_PLACE, TurnAway
+from netwire import Response
 
 if TYPE_CHECKING:
     from netserver.server import Server
@@ -49,6 +51,9 @@ class Listener(Source):
         self._sockets = sockets
         self._address = address_of(sockets[0].getsockname())
         self._parked: TimerHandle | None = None
+        # Owned by its node's thread; the count is read by any.
+        self._bucket: Bucket | None = None
+        self._pauses = 0
         self._turned_away: set[TurnAway] = set()  # owned by its node's thread
 
     def __repr__(self) -> str:
@@ -126,14 +131,21 @@ class Listener(Source):
 
     # ---------------------------------------------------------------- accepting
 
-    def turn_away(self, connection: Connection, sock: socket.socket) -> None:
+    @property
+    def pauses(self) -> int:
+        """How often it has waited because ``accept_rate`` was reached. Any thread."""
+        return self._pauses
+
+    def turn_away(
+        self, connection: Connection, sock: socket.socket, response: Response = NO_PLACE
+    ) -> None:
         home = self._home
         if home is None or len(self._turned_away) >= MOST_TURNED_AWAY:
             sock.close()
             return
         shell = connection._shell
         timeout = self.server.config.close_timeout
-        turned_away = TurnAway(shell.wire, shell.tls, timeout, self._turned_away.discard)
+        turned_away = TurnAway(shell.wire, shell.tls, timeout, self._turned_away.discard, response)
         self._turned_away.add(turned_away)
         home.create_task(self, turned_away.run(sock))
 
@@ -143,10 +155,18 @@ class Listener(Source):
 
     def _accept_some(self, home: Node, listening: socket.socket) -> None:
         ends = home.hold_began + QUANTUM
+        bucket, rate = self._bucket, self.server.config.accept_rate
+        if bucket is None and rate is not None:
+            bucket = Bucket(rate, self.server.config.accept_burst, home.clock())
+            self._bucket = bucket
         while True:
             if self.server.census.is_full:
                 self.complain("the server is full; clients wait in the backlog")
                 self._park(PARKED)
+                return
+            if bucket is not None and (seconds := bucket.wait(home.clock())):
+                self._pauses += 1
+                self._park(seconds)
                 return
             try:
                 sock, _ = listening.accept()
@@ -158,6 +178,8 @@ class Listener(Source):
                 self.complain(f"cannot accept: {error.strerror}; clients wait in the backlog")
                 self._park(PARKED)
                 return
+            if bucket is not None:
+                bucket.take()
             try:
                 connection = self.make_connection(sock, server_side=True)
             except OSError:

@@ -13,12 +13,14 @@ from foreman import Foreman, ForemanStatistics, NotRunning, Worker
 from netserver.config import ServerConfig
 from netserver.connection import Connection
 from netserver.connector import Connector
+from netserver.errors import OverQuota
 from netserver.events import Accepted, Event, Refused
 from netserver.groups import Groups
 from netserver.lifecycle import LifeCycle
 from netserver.listener import Listener
 from netserver.recipe import Recipe
 from netserver.sockets import listening_sockets
+from netserver.turnaway import NO_PLACE, TOO_MANY
 from netwire import (
     Backoff,
     Deflate,
@@ -40,12 +42,24 @@ class ServerStatistics:
 
     Attributes:
         connections: Connections now, those that are not open yet included.
+        max_connections: How many there may be at a time.
+        addresses: Addresses, or networks under IPv6, that they came from; 0 unless
+            `ServerConfig.max_connections_per_address` is given.
+        most_per_address: How many came from the one with the most of them.
+        refused_per_address: Connections turned away so far because theirs had enough.
+        accept_pauses: How often a listener has waited so far because of
+            `ServerConfig.accept_rate`; those that were closed do not count.
         groups: Groups that have members.
         events: How many events of each kind (`netserver.events`) there have been.
         foreman: The Foreman's own statistics.
     """
 
     connections: int
+    max_connections: int
+    addresses: int
+    most_per_address: int
+    refused_per_address: int
+    accept_pauses: int
     groups: int
     events: dict[str, int]
     foreman: ForemanStatistics
@@ -236,6 +250,11 @@ class Server(LifeCycle):
         """What there is now, and what happened so far."""
         return ServerStatistics(
             connections=len(self.census),
+            max_connections=self.census.capacity,
+            addresses=len(self.quota),
+            most_per_address=self.quota.largest,
+            refused_per_address=self.quota.refused,
+            accept_pauses=sum(listener.pauses for listener in self.listeners),
             groups=len(self.groups),
             events=self.census.events,
             foreman=self.foreman.statistics(),
@@ -248,16 +267,26 @@ class Server(LifeCycle):
         stays = self.census.add(connection)
         # Told before it is placed: it may be open on its node before `add` has returned here.
         self.tell(connection, Accepted())
+        response = NO_PLACE
         try:
             if not stays:
                 raise NotRunning("the server is going away")
+            address = connection.remote_address
+            if (
+                isinstance(address, tuple)
+                and isinstance(connection.listener, Listener)
+                and not self.quota.enter(connection, address[0])
+            ):
+                response = TOO_MANY
+                raise OverQuota(address[0], self.config.max_connections_per_address)
             self.foreman.add(connection)
         except Exception as refusal:  # Infeasible, no descriptors for a node, a policy that raises
             self.census.remove(connection)
+            self.quota.leave(connection)
             connection.listener.complain(f"{connection!r} refused: {refusal}")
             self.tell(connection, Refused(str(refusal)))
             # Last, so that whoever sees it closed sees it counted.
-            connection.listener.turn_away(connection, sock)
+            connection.listener.turn_away(connection, sock, response)
             connection._shell.dissolve()
             return False
         return True
@@ -265,6 +294,7 @@ class Server(LifeCycle):
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""
         self.census.remove(connection)
+        self.quota.leave(connection)
         self.foreman.remove(connection)
         connection.listener.lost(connection)
 

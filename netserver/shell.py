@@ -18,6 +18,7 @@ from netserver.admission import Admission
 from netserver.ending import Ending
 from netserver.events import Opened
 from netserver.handover import Doorstep
+from netserver.heartbeat import Pulse
 from netserver.inbox import Inbox
 from netserver.intake import Intake
 from netserver.outflow import Outflow
@@ -57,6 +58,7 @@ class Shell(asyncio.Protocol):
         socket: What is carried on the way; None otherwise.
         doorstep: What stands in for it on arrival; None otherwise.
         admission: Asks for leave to open; None once it is open.
+        pulse: What is known of the peer's life; None before it is open.
         was_open: Whether it ever opened.
     """
 
@@ -72,6 +74,7 @@ class Shell(asyncio.Protocol):
         "intake",
         "node",
         "outflow",
+        "pulse",
         "serial",
         "socket",
         "tls",
@@ -103,6 +106,7 @@ class Shell(asyncio.Protocol):
         self.intake = Intake(self)
         self.outflow = Outflow(self)
         self.ending = Ending(self)
+        self.pulse: Pulse | None = None
         self.was_open = False
         self._parting = False
         self._pauses = Pause(0)
@@ -117,6 +121,16 @@ class Shell(asyncio.Protocol):
     def movable(self) -> bool:
         """Open, and with no coroutine of its own that lives as long as the connection."""
         return self.state is _OPEN and not self.inbox.is_pulled
+
+    @property
+    def is_paused(self) -> Pause:
+        """Why it is not read at the moment; false while it is."""
+        return self._pauses
+
+    @property
+    def can_ping(self) -> bool:
+        """Whether its peer has to answer pings."""
+        return isinstance(self.wire, WebSocket)
 
     @property
     def is_arriving(self) -> bool:
@@ -226,6 +240,7 @@ class Shell(asyncio.Protocol):
         early = [] if self.admission is None else self.admission.early
         self.admission = None
         self.was_open = True
+        self.pulse = Pulse(self)
         connection = self.connection
         if isinstance(self.wire, WebSocket):
             connection.subprotocol = self.wire.subprotocol

@@ -11,8 +11,12 @@ from foreman import Node, Worker
 from foreman.worker import check_worker
 from netserver.connection import Address, Connection
 from netserver.events import Failed, Moved
+from netserver.hearing import HearingShell
+from netserver.keepalive import keep_alive
 from netserver.recipe import Recipe
 from netserver.shell import Shell, address_of
+from netserver.turnaway import NO_PLACE
+from netwire import Response
 
 if TYPE_CHECKING:
     from netserver.server import Server
@@ -48,11 +52,14 @@ class Source(Worker):
         Raises:
             OSError: The peer has left already; the socket is closed.
         """
-        recipe = self.recipe
+        recipe, config = self.recipe, self.server.config
+        hears = config.idle_timeout is not None or config.first_message_timeout is not None
+        make_shell = HearingShell if hears else Shell
         try:
             sock.setblocking(False)
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                keep_alive(sock, config)
             connection = recipe.connection_class()
             check_worker(connection)
             connection.server = self.server
@@ -66,7 +73,7 @@ class Source(Worker):
                 connection._declare(recipe.required_latency)
             tls = recipe.make_tls(server_side)
             # Last: from here on there are circles of references, which only its end breaks.
-            connection._shell = Shell(connection, recipe.make_wire(), tls, sock, self.server.config)
+            connection._shell = make_shell(connection, recipe.make_wire(), tls, sock, config)
         except BaseException:
             sock.close()
             raise
@@ -75,8 +82,13 @@ class Source(Worker):
     def lost(self, connection: Connection) -> None:
         """A connection that it made has ended. Any thread."""
 
-    def turn_away(self, connection: Connection, sock: socket.socket) -> None:
-        """No node takes a connection that it made: let the peer know, and close. On its thread."""
+    def turn_away(
+        self, connection: Connection, sock: socket.socket, response: Response = NO_PLACE
+    ) -> None:
+        """There is no place for a connection that it made: let the peer know, and close.
+
+        On its thread.
+        """
         sock.close()
 
     def complain(self, what: str) -> None:

@@ -19,6 +19,12 @@ NO_PLACE = Response(
     headers=(("Retry-After", str(RETRY_AFTER)),),
 )
 
+TOO_MANY = Response(
+    503,
+    "Too many connections from this address.\n",
+    headers=(("Retry-After", str(RETRY_AFTER)),),
+)
+
 
 class TurnAway(asyncio.Protocol):
     """Answers one peer: HTTP 503 where it speaks HTTP, the end of the stream elsewhere.
@@ -31,9 +37,19 @@ class TurnAway(asyncio.Protocol):
         tls: Its encryption; None for plain bytes.
         timeout: How long it may take altogether, seconds; then the connection is cut.
         done: Called with it once it has ended.
+        response: What a peer that speaks HTTP is answered.
     """
 
-    __slots__ = ("_answered", "_done", "_timeout", "_timer", "_tls", "_transport", "_wire")
+    __slots__ = (
+        "_answered",
+        "_done",
+        "_response",
+        "_timeout",
+        "_timer",
+        "_tls",
+        "_transport",
+        "_wire",
+    )
 
     def __init__(
         self,
@@ -41,11 +57,13 @@ class TurnAway(asyncio.Protocol):
         tls: TlsEngine | None,
         timeout: float,
         done: Callable[[TurnAway], object],
+        response: Response = NO_PLACE,
     ) -> None:
         self._wire = wire
         self._tls = tls
         self._timeout = timeout
         self._done = done
+        self._response = response
         self._answered = False
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -81,7 +99,7 @@ class TurnAway(asyncio.Protocol):
         for event in self._wire.receive(data):
             match event:
                 case events.Requested() | events.PlainRequest():
-                    self._answer(self._wire.respond(NO_PLACE))
+                    self._answer(self._wire.respond(self._response))
                 case events.Failed():
                     self._answer(event.reply)
 

@@ -75,6 +75,20 @@ class Wire(ABC):
         (after ``accept``, and after `netwire.events.More`).
         """
 
+    def begun(self, now: float, *, anew: bool = False) -> float | None:
+        """When the message that has begun and not ended was first asked about.
+
+        So that whoever has a clock, and asks now and then, learns of one that does not end.
+
+        Args:
+            now: The time; it is remembered where nobody has asked about this message before.
+            anew: Whether to forget when that was.
+
+        Returns:
+            None between two messages, and where a protocol cannot tell.
+        """
+        return None
+
     @abstractmethod
     def receive_eof(self) -> list[Event]:
         """The peer will send nothing more: `Closed`, `Failed`, or nothing when already known."""

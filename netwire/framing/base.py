@@ -14,6 +14,22 @@ from netwire.wire import Message, State, Transform, Wire
 _OPEN = State.OPEN
 
 
+class Beginning(bytearray):
+    """The beginning of a message.
+
+    Attributes:
+        since: When it was first asked about; None before.
+    """
+
+    __slots__ = ("since",)
+
+    since: float | None
+
+    def __init__(self, rest: bytes) -> None:
+        super().__init__(rest)
+        self.since = None
+
+
 class Framing(Wire):
     """A wire that only marks where messages begin and end: no handshake, no close, no pings.
 
@@ -69,7 +85,7 @@ class Framing(Wire):
             rest: What is left over, not empty.
             need: How long it must grow, bytes, before it is worth looking at again.
         """
-        self._rest = bytearray(rest)
+        self._rest = Beginning(rest)
         self._need = need
 
     def resume(self, data: bytes) -> bytes:
@@ -106,6 +122,14 @@ class Framing(Wire):
             self._end()
             events.append(Failed(failure, b""))
         return events
+
+    def begun(self, now: float, *, anew: bool = False) -> float | None:
+        rest = self._rest
+        if not isinstance(rest, Beginning):
+            return None
+        if rest.since is None or anew:
+            rest.since = now
+        return rest.since
 
     def receive_eof(self) -> list[Event]:
         if self.state is not _OPEN:

@@ -45,6 +45,9 @@ class FrameReader:
         mask: The mask bit that the peer's frames must have.
         limits: What a message may have.
         compression: What was agreed on; None where nothing was.
+
+    Attributes:
+        since: When the message in it was first asked about; None before.
     """
 
     __slots__ = (
@@ -57,6 +60,7 @@ class FrameReader:
         "_mask",
         "_message",
         "_remaining",
+        "since",
     )
 
     def __init__(self, mask: int, limits: Limits, compression: Compression | None) -> None:
@@ -70,6 +74,7 @@ class FrameReader:
         self._in_control = False
         self._final = False
         self._key = b""
+        self.since: float | None = None
 
     @property
     def idle(self) -> bool:

@@ -42,6 +42,15 @@ _NO_LENGTH = 1 << 64
 """Stands for the length of a frame that is not ours to read: longer than any data."""
 
 
+class _Asked(bytes):
+    """A piece of a header that was asked about, and when that was first.
+
+    Rarely made, so it may have a dictionary, which a kind of ``bytes`` needs for an attribute.
+    """
+
+    since: float
+
+
 class WebSocket(Wire):
     """A WebSocket connection, not yet open.
 
@@ -239,6 +248,19 @@ class WebSocket(Wire):
             return self._transform.incoming(message)
         except ValueError as error:
             raise InvalidPayload("message that cannot be transformed back") from error
+
+    def begun(self, now: float, *, anew: bool = False) -> float | None:
+        reader = self._reader
+        if reader is not None:
+            if reader.since is None or anew:
+                reader.since = now
+            return reader.since
+        if not self._held or self.state is not _OPEN:
+            return None
+        if not isinstance(self._held, _Asked) or anew:
+            self._held = _Asked(self._held)
+            self._held.since = now
+        return self._held.since
 
     def receive_eof(self) -> list[Event]:
         if self.state is State.CLOSED:
