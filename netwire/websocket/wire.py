@@ -103,7 +103,7 @@ class WebSocket(Wire):
         if self._held:
             data = self._take_held(data)
         elif mask and self._reader is None and transform is None:
-            # Mostly a server reads one short binary frame, and all of it: its header says just that.
+            # Mostly one short binary frame comes, and all of it: its header says just that.
             start = 8 if len(data) >= 8 + 126 else 6
             length = len(data) - start
             if (
