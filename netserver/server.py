@@ -18,6 +18,7 @@ from netserver.groups import Groups
 from netserver.lifecycle import LifeCycle
 from netserver.listener import Listener
 from netserver.recipe import Recipe
+from netserver.slow_reader import SlowReader
 from netserver.sockets import listening_sockets
 from netwire import (
     Backoff,
@@ -40,12 +41,14 @@ class ServerStatistics:
     Attributes:
         connections: Connections now, those that are not open yet included.
         groups: Groups that have members.
+        dropped: Messages that slow readers were not sent, as `SlowReader` says.
         events: How many events of each kind (`netserver.events`) there have been.
         foreman: The Foreman's own statistics.
     """
 
     connections: int
     groups: int
+    dropped: int
     events: dict[str, int]
     foreman: ForemanStatistics
 
@@ -88,6 +91,7 @@ class Server(LifeCycle):
         framing: type[Framing] | str | None = None,
         transform: TransformFactory | None = None,
         limits: Limits | None = None,
+        slow_reader: SlowReader | None = None,
     ) -> Listener:
         """Accept connections on an address, at once or as soon as the server is started.
 
@@ -102,6 +106,8 @@ class Server(LifeCycle):
                 for envelopes. Not for WebSocket.
             transform: Makes each connection's own `netwire.Transform`; None leaves payloads alone.
             limits: What a peer may make us hold; None for those of the config.
+            slow_reader: What gives way for a peer that reads more slowly than it is sent to; None
+                for what the config says.
 
         Raises:
             UrlError: The URL is none of these, or the options do not fit it.
@@ -120,6 +126,7 @@ class Server(LifeCycle):
             framing=framing,
             transform=transform,
             limits=self.config.limits if limits is None else limits,
+            slow_reader=self._slow_reader(slow_reader),
         )
         sockets = listening_sockets(url, recipe.endpoint, self.config.backlog)
         listener = Listener(self, name or url, recipe, sockets)
@@ -137,6 +144,7 @@ class Server(LifeCycle):
         framing: type[Framing] | str | None = None,
         transform: TransformFactory | None = None,
         limits: Limits | None = None,
+        slow_reader: SlowReader | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         subprotocols: tuple[str, ...] = (),
         reconnect: Backoff | None = Backoff(),
@@ -144,8 +152,8 @@ class Server(LifeCycle):
         """Keep a connection to another server up, at once or as soon as the server is started.
 
         Args:
-            url, connection_class, required_latency, name, framing, transform, limits: As for
-                `listen`.
+            url, connection_class, required_latency, name, framing, transform, limits, slow_reader:
+                As for `listen`.
             tls: What to trust on ``wss://`` and ``tls://``; None for the system's certificates.
             headers: Further headers of a WebSocket handshake.
             subprotocols: What to offer in it, best first.
@@ -163,6 +171,7 @@ class Server(LifeCycle):
             framing=framing,
             transform=transform,
             limits=self.config.limits if limits is None else limits,
+            slow_reader=self._slow_reader(slow_reader),
             headers=headers,
             subprotocols=subprotocols,
         )
@@ -175,6 +184,7 @@ class Server(LifeCycle):
         message: Message,
         group: str | None = None,
         exclude: Connection | Iterable[Connection] | None = None,
+        key: Hashable = None,
     ) -> int:
         """Send one message to many, encoded once per kind of wire. Any thread.
 
@@ -184,6 +194,7 @@ class Server(LifeCycle):
             message: As for `Connection.send`.
             group: To whom; None for every connection that is open.
             exclude: Those that are left out, mostly the sender.
+            key: As for `Connection.send`.
 
         Returns:
             How many it was handed over to.
@@ -194,10 +205,16 @@ class Server(LifeCycle):
         to = self.connections if group is None else self.groups.members(group)
         encoded: dict[Hashable, bytes] = {}
         return sum(
-            connection._broadcast(message, encoded)
+            connection._broadcast(message, encoded, key)
             for connection in to
             if connection not in left_out
         )
+
+    def _slow_reader(self, chosen: SlowReader | None) -> SlowReader:
+        rules = self.config.slow_reader if chosen is None else chosen
+        if not isinstance(rules, SlowReader):
+            raise TypeError(f"slow_reader is a SlowReader, not {rules!r}")
+        return rules.within(self.config.send_limit)
 
     # ---------------------------------------------------------------- for users to override
 
@@ -230,6 +247,7 @@ class Server(LifeCycle):
         return ServerStatistics(
             connections=len(self.census),
             groups=len(self.groups),
+            dropped=self.census.dropped,
             events=self.census.events,
             foreman=self.foreman.statistics(),
         )

@@ -29,6 +29,7 @@ from netwire.websocket.wire import WebSocket
 if TYPE_CHECKING:
     from netserver.config import ServerConfig
     from netserver.connection import Address, Connection
+    from netserver.slow_reader import SlowReader
 
 # What uvloop reads at a time, bytes. After a read as long as that there is more, and libuv would
 # read up to 32 times before it looks at another connection: with large messages 50 connections
@@ -111,6 +112,11 @@ class Shell(asyncio.Protocol):
         """Where the connection stands; a wire without a handshake is open before it is."""
         state = self.wire.state
         return State.CONNECTING if state is _OPEN and not self.was_open else state
+
+    @property
+    def slow_reader(self) -> SlowReader:
+        """What gives way when the peer reads too slowly."""
+        return self.connection.listener.recipe.slow_reader
 
     @property
     def movable(self) -> bool:
@@ -220,6 +226,7 @@ class Shell(asyncio.Protocol):
         early = [] if self.admission is None else self.admission.early
         self.admission = None
         self.was_open = True
+        self.outflow.open()
         connection = self.connection
         if isinstance(self.wire, WebSocket):
             connection.subprotocol = self.wire.subprotocol
