@@ -177,6 +177,8 @@ class Backlog(Generic[T]):
             self._lose(older[1] - OVERHEAD, True)
         self._keyed[key] = (message, cost, now)
         self.size += cost
+        if self.size > self._limit:
+            self._keyed.move_to_end(key)  # or it might have to give way itself
 
     def _drop_overdue(self, now: float) -> None:
         while now - self.oldest > self._max_age:

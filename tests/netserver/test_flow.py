@@ -25,7 +25,9 @@ SMALL = ServerConfig(
     write_timeout=0.4,
     close_timeout=0.4,
 )
-SMALL_BUT_PATIENT = ServerConfig(send_limit=100_000, receive_limit=20_000, write_high_water=16_384)
+SMALL_BUT_PATIENT = ServerConfig(
+    send_limit=100_000, receive_limit=20_000, write_high_water=16_384, close_timeout=0.4
+)
 
 
 class Echo(Connection):
@@ -51,7 +53,7 @@ def test_a_peer_that_does_not_read_is_cut(site: Any, scheme: str, envelope: Any)
     other, _ = site.open(site.listen("tcp://127.0.0.1:0", Echo))
     options = {"tls": site.tls.client} if scheme == "tls" else {}
     if scheme == "ws":
-        with connect(site.url(listener), max_queue=1) as client:
+        with connect(site.url(listener), max_queue=1, close_timeout=0.5) as client:
             client.send(b"x")
             _, connection, code, reason = site.journal.until("close")[0]
     else:
