@@ -55,7 +55,7 @@ class Gap:
 
     Args:
         messages: How many since the last gap that was told.
-        size: Their bytes.
+        size: Their bytes, with what frames them where they were encoded already.
         superseded: How many of them a newer one of the same key has replaced.
     """
 
