@@ -9,12 +9,15 @@ from netserver.errors import CertificateError, ListenError, Reject, ServerError
 from netserver.groups import Groups
 from netserver.listener import Listener
 from netserver.server import Server, ServerStatistics
+from netserver.slow_reader import SlowReader
+from netserver.statistics import ConnectionStatistics
 from netserver.tls import server_context
 from netwire import Deflate, Limits, Request, Response, State
 
 __all__ = [
     "CertificateError",
     "Connection",
+    "ConnectionStatistics",
     "Connector",
     "Deflate",
     "Foreman",
@@ -31,6 +34,7 @@ __all__ = [
     "ServerConfig",
     "ServerError",
     "ServerStatistics",
+    "SlowReader",
     "State",
     "events",
     "server_context",

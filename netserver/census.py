@@ -22,6 +22,7 @@ class Census:
         self._gone = threading.Condition(self._lock)
         self._connections: dict[Connection, None] = {}
         self._events: dict[str, int] = {}
+        self._dropped = 0
         self._closed = False
 
     def __len__(self) -> int:
@@ -43,6 +44,16 @@ class Census:
         """How many events of each kind there have been."""
         with self._lock:
             return dict(self._events)
+
+    @property
+    def dropped(self) -> int:
+        """How many messages slow readers have not been sent."""
+        return self._dropped
+
+    def lose(self) -> None:
+        """One more message that a slow reader is not sent."""
+        with self._lock:
+            self._dropped += 1
 
     def add(self, connection: Connection) -> bool:
         """One more; False after `close`."""

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterab
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from attrs import frozen
-
 from foreman import Node, NotRunning, Worker
-from foreman.worker import WorkerStatistics
 from netserver import handover
-from netserver.events import Moved
+from netserver.backlog import OVERHEAD
+from netserver.events import Gap, Moved
+from netserver.losses import Losses, creation
 from netserver.outflow import check_message
+from netserver.statistics import ConnectionStatistics
 from netwire import Message, Request, State
 from netwire.websocket.close import close_payload
 
@@ -48,19 +48,6 @@ class _NoneYet:
         raise AttributeError(f"this {self._kind.__name__} was not made by a server: no peer")
 
 
-@frozen(kw_only=True)
-class ConnectionStatistics(WorkerStatistics):
-    """The same as of any worker, and of its peer.
-
-    Attributes:
-        round_trip: How long the latest ping took to be answered, seconds; None before that.
-        smoothed_round_trip: The same, smoothed as TCP does (RFC 6298).
-    """
-
-    round_trip: float | None
-    smoothed_round_trip: float | None
-
-
 class Connection(Worker):
     """One peer. Subclass it, declare `required_latency`, and override the callbacks you need.
 
@@ -86,6 +73,7 @@ class Connection(Worker):
     """
 
     __slots__ = (
+        "_losses",
         "_overrun",
         "_shell",
         "close_code",
@@ -125,6 +113,7 @@ class Connection(Worker):
         self.close_code: int | None = None
         self.close_reason = ""
         self._overrun = False  # set by any thread, once: other threads sent too much
+        self._losses: Losses | None = None  # made by whichever thread loses something first
 
     def __repr__(self) -> str:
         state = self.state.value
@@ -150,6 +139,13 @@ class Connection(Worker):
     def on_error(self, error: BaseException) -> Awaitable[None] | None:
         """A callback raised, or the peer broke a rule (`netwire.RemoteError`); it closes next."""
 
+    def on_gap(self, gap: Gap) -> Awaitable[None] | None:
+        """Messages were not sent to a slow reader, as `SlowReader` says.
+
+        Called when it has read on, once for all that gave way since the last time; so what is sent
+        here, the present state of things perhaps, comes behind what still waited.
+        """
+
     def on_moved(self, old: Node, new: Node) -> Awaitable[None] | None:
         """It runs on another node now; nothing was lost."""
 
@@ -163,15 +159,19 @@ class Connection(Worker):
 
     # ---------------------------------------------------------------- any thread
 
-    def send(self, message: Message) -> bool:
+    def send(self, message: Message, key: Hashable = None) -> bool:
         """Send one message: ``str`` as text, ``bytes`` as binary.
 
         At most once, in order per sending thread, not waited for. On the connection's own node it
-        goes straight out; from another thread it is handed over.
+        goes straight out; from another thread it is handed over. When the peer reads slowly, it
+        waits, or something gives way, as the listener's `SlowReader` says.
+
+        Args:
+            key: Where only the ``latest`` message of each key is kept for a slow reader, its key.
 
         Returns:
-            False when the connection is not open, or the message was dropped because more than
-            `ServerConfig.send_limit` waits for a slow reader (which is closed for it).
+            False when the connection is not open, or the message was not taken because too much
+            waits. One that was taken may still give way to others.
 
         Raises:
             TypeError: The message is neither ``str`` nor ``bytes``.
@@ -180,11 +180,13 @@ class Connection(Worker):
         home = self._home
         # Node.here, written out: this line is passed for every message.
         if home is not None and home.thread_id == get_ident():
-            return self._shell.outflow.send(message)
-        return self._hand_over(message)
+            return self._shell.outflow.send(message, key)
+        return self._hand_over(message, key)
 
     async def drain(self) -> None:
-        """Wait until the peer has taken enough that more may be sent. On its own node only.
+        """Wait until the peer has taken enough that nothing waits any more. On its own node only.
+
+        A slow reader has ``write_timeout`` for it; it returns when the connection has ended, too.
 
         Raises:
             NotRunning: It was called on another thread than its node's.
@@ -241,22 +243,27 @@ class Connection(Worker):
         pulse = self._shell.pulse
         return None if pulse is None else pulse.round_trip
 
+    @property
+    def state(self) -> State:
+        """Where it stands. Slightly old when read from another thread."""
+        shell: Shell | _NoneYet = self._shell
+        return State.CONNECTING if isinstance(shell, _NoneYet) else shell.state
+
     def statistics(self) -> ConnectionStatistics:
-        """What it cost, how it was served, and how far away its peer is. Any thread."""
-        pulse = self._shell.pulse
+        """What it cost, how it was served, and how its peer fares. Any thread."""
+        shell: Shell | _NoneYet = self._shell
+        pulse = None if isinstance(shell, _NoneYet) else shell.pulse
+        losses = self._losses
         return ConnectionStatistics(
             holds=self.holds.statistics(),
             waits=self._waits(),
             errors=self._errors,
             round_trip=None if pulse is None else pulse.round_trip,
             smoothed_round_trip=None if pulse is None else pulse.smoothed,
+            waiting=0 if isinstance(shell, _NoneYet) else shell.outflow.size,
+            dropped=0 if losses is None else losses.messages,
+            superseded=0 if losses is None else losses.superseded,
         )
-
-    @property
-    def state(self) -> State:
-        """Where it stands. Slightly old when read from another thread."""
-        shell: Shell | _NoneYet = self._shell
-        return State.CONNECTING if isinstance(shell, _NoneYet) else shell.state
 
     def __aiter__(self) -> AsyncIterator[Message]:
         return self._shell.inbox.messages()
@@ -271,30 +278,72 @@ class Connection(Worker):
         elif self._foreman is not None:  # otherwise it is gone
             self._post(function, args)
 
-    def _broadcast(self, message: Message, encoded: dict[Hashable, bytes]) -> bool:
+    def _broadcast(self, message: Message, encoded: dict[Hashable, bytes], key: Hashable) -> bool:
         """Send what many are sent. Any thread."""
         home = self._home
         if home is not None and home.here:
-            return self._shell.outflow.send_shared(message, encoded)
-        return self._hand_over(message, encoded)
+            return self._shell.outflow.send_shared(message, encoded, key)
+        return self._hand_over(message, key, encoded)
 
-    def _hand_over(self, message: Message, encoded: dict[Hashable, bytes] | None = None) -> bool:
+    def _hand_over(
+        self, message: Message, key: Hashable, encoded: dict[Hashable, bytes] | None = None
+    ) -> bool:
         """Have its own thread send a message; False when that cannot be."""
         check_message(message)
         shell = self._shell
         if shell.state is not _OPEN:
             return False
         outflow = shell.outflow
-        limit = shell.config.send_limit
-        handed_over = (
-            self._post(outflow.send, (message,), len(message), limit)
-            if encoded is None
-            else self._post(outflow.send_shared, (message, encoded), len(message), limit)
-        )
-        if not handed_over and not self._overrun:
+        rules = shell.slow_reader
+        limit = rules.limit
+        cost = len(message) + OVERHEAD
+        if encoded is None:
+            handed_over = self._post(outflow.send, (message, key), cost, limit)
+        else:
+            handed_over = self._post(outflow.send_shared, (message, encoded, key), cost, limit)
+        if handed_over:
+            return True
+        # Its node has not come round meanwhile, however the peer reads. So which of them gives way
+        # is of no consequence, and with every policy it is the newest.
+        if rules.policy != "close":
+            self._lose(len(message), False)
+        elif not self._overrun:
             self._overrun = True
-            self._post(shell.ending.cut, (1008, f"over {limit} bytes wait to be sent"))
-        return handed_over
+            reason = f"over {limit} bytes wait to be sent"
+            self._post(shell.ending.evict, (rules.close_code, reason))
+        return False
+
+    # ---------------------------------------------------------------- what gave way
+
+    def _lose(self, size: int, superseded: bool) -> None:
+        """A message gave way. Any thread."""
+        losses = self._losses
+        if losses is None:
+            with creation:
+                losses = self._losses = self._losses or Losses()
+        self.server.census.lose()
+        if losses.add(size, superseded):
+            self._post(self._tell_gap, (False,))
+
+    def _gap_ends(self) -> None:
+        """The peer has read on: what gave way until now is told behind what is handed over."""
+        if self._losses is not None:
+            self._post(self._tell_gap, (True,))
+
+    def _tell_gap(self, reads_on: bool) -> None:
+        """Tell what gave way, unless the peer is still to read on."""
+        shell = self._shell
+        if shell.ending.over or (shell.outflow.paused and not reads_on):
+            return
+        if gap := self._take_gap():
+            shell.serial.call(self.on_gap, gap)
+
+    def _take_gap(self) -> Gap | None:
+        """What gave way and was not told yet, told to the server."""
+        gap = None if self._losses is None else self._losses.untold()
+        if gap is not None:
+            self.server.tell(self, gap)
+        return gap
 
     # ---------------------------------------------------------------- as a worker
 

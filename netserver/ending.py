@@ -70,11 +70,26 @@ class Ending:
             return
         if shell.wire.state is not State.OPEN:
             return
+        shell.outflow.settle()
         farewell = shell.wire.close(code, reason)
         if not farewell:  # a protocol without one
             self.note(code, reason)
             self.finish(b"", linger=True)
             return
+        self._say_farewell(farewell)
+
+    def evict(self, code: int, reason: str) -> None:
+        """Close ahead of what waits, which is lost; cut where the protocol has no farewell."""
+        self.note(code, reason)
+        shell = self._shell
+        shell.outflow.forget()
+        if farewell := shell.wire.close(code, reason):
+            self._say_farewell(farewell)
+        else:
+            self.cut(code, reason)
+
+    def _say_farewell(self, farewell: bytes) -> None:
+        shell = self._shell
         self._leave_groups()
         shell.outflow.write(farewell)
         shell.inbox.end()
@@ -175,8 +190,14 @@ class Ending:
         self._leave_groups()
         shell.inbox.end()
         if shell.was_open:
+            shell.serial.call_last(self._tell_last_gap)
             shell.serial.call_last(self._say_goodbye)
         shell.serial.call_last(self._go)
+
+    def _tell_last_gap(self) -> object:
+        connection = self._shell.connection
+        gap = connection._take_gap()
+        return None if gap is None else connection.on_gap(gap)
 
     def _say_goodbye(self) -> object:
         connection = self._shell.connection

@@ -49,4 +49,19 @@ class Moved:
     new: Node
 
 
-Event: TypeAlias = Accepted | Refused | Opened | Closed | Failed | Moved
+@frozen
+class Gap:
+    """A slow reader was not sent everything: some messages gave way, as its policy says.
+
+    Args:
+        messages: How many since the last gap that was told.
+        size: Their bytes, with what frames them where they were encoded already.
+        superseded: How many of them a newer one of the same key has replaced.
+    """
+
+    messages: int
+    size: int
+    superseded: int
+
+
+Event: TypeAlias = Accepted | Refused | Opened | Closed | Failed | Moved | Gap

@@ -53,6 +53,7 @@ async def detach(shell: Shell) -> None:
     shell.socket.setblocking(False)
     transport.set_protocol(asyncio.Protocol())  # so that nobody is told
     shell.transport = None
+    shell.end_vigil()
     transport.abort()
 
 

@@ -139,7 +139,7 @@ class Pulse:
             return
         idle = shell.config.idle_timeout
         if idle is not None and now >= self.heard + idle:
-            if shell.serial.busy or shell.is_paused:
+            if shell.serial.busy or shell.pauses:
                 self.heard = now  # it is our handler that is slow
             else:
                 reason = f"no message for {idle:g} s"
@@ -179,7 +179,7 @@ class Pulse:
     def _look(self, shell: Shell, now: float) -> tuple[int, str] | None:
         """See what is due; the close code and the reason when the connection is to be cut."""
         config = shell.config
-        paused = shell.is_paused
+        paused = shell.pauses
         if paused and has_gone(shell.transport):
             return 1006, "the connection was lost while it was not read"
         unfinished = shell.wire.begun(now, anew=bool(paused))
@@ -211,7 +211,7 @@ class Pulse:
         config = shell.config
         interval = config.ping_interval
         assert interval is not None
-        if shell.outflow.paused or shell.is_paused & Pause.MOVING:
+        if shell.outflow.paused or shell.pauses & Pause.MOVING:
             # Something else than a ping tells of a peer that takes nothing.
             self._at = now + interval / 4
             return

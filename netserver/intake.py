@@ -176,7 +176,7 @@ class Intake:
         shell = self._shell
         match event:
             case events.Ping():
-                shell.outflow.write(event.reply)
+                shell.outflow.control(event.reply, True)
                 if shell.pulse is not None:
                     shell.pulse.pinged()
             case events.Pong():
@@ -206,6 +206,7 @@ class Intake:
 
     def ended(self) -> None:
         """The peer will send nothing more; closing is up to us, after what is to be written."""
+        self._shell.outflow.settle()
         self.take(self._shell.wire.receive_eof())
         self._shell.ending.finish(b"")
 

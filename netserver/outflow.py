@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
+from netserver.stall import Stall
 from netwire import LocalError, Message, State
 from netwire.tls import TlsEngine
 
 if TYPE_CHECKING:
-    from netserver.config import ServerConfig
     from netserver.shell import Shell
 
 _OPEN = State.OPEN  # an enum's members are slow to look up
@@ -26,15 +25,16 @@ class Outflow:
     """Writes of one connection. Owned by the thread of the connection's node.
 
     While a read is being dealt with, what is sent is gathered here, and leaves in one write. The
-    transport takes what fits below its high-water mark. Beyond it, writes wait here, encoded but
-    not encrypted, up to ``send_limit`` bytes; a write that passes it, or a peer that leaves the
-    transport above its mark for ``write_timeout`` seconds, is a slow reader and is cut.
+    transport takes what fits below its high-water mark. Beyond it what is sent waits in a `Stall`,
+    not encrypted yet, where the listener's `netserver.SlowReader` says what gives way. Messages
+    wait encoded, except where a wire's encodings are its own (`netwire.Wire.encoding_key`): those
+    may depend on their order, so they are made when nothing can give way any more.
 
     Attributes:
+        direct: Whether a message can be encoded and written at once: it is open, and nothing waits.
         corked: Whether what is sent is gathered until `flush`.
         ended: Whether our side of the stream is, so that nothing can be written any more.
-        paused: Whether the transport is above its mark.
-        size: The bytes that wait for it to be below.
+        paused: Whether the transport is above its mark, or something waits.
     """
 
     __slots__ = (
@@ -44,39 +44,39 @@ class Outflow:
         "_gathered_size",
         "_lingers",
         "_shell",
-        "_timer",
-        "_waiting",
+        "_stall",
         "corked",
+        "direct",
         "ended",
         "paused",
-        "size",
     )
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._gathered: list[bytes] = []
         self._gathered_size = 0
-        self._waiting: deque[bytes] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._stall: Stall | None = None
         self._drained: asyncio.Future[None] | None = None
         self._finishing = False
         self._lingers = False
         self.corked = False
+        self.direct = False
         self.ended = False
         self.paused = False
-        self.size = 0
 
     @property
-    def _config(self) -> ServerConfig:
-        return self._shell.config
+    def size(self) -> int:
+        """What the messages that wait count, bytes. Slightly old when read by another thread."""
+        stall = self._stall
+        backlog = None if stall is None else stall.backlog
+        return 0 if backlog is None else backlog.size
 
-    def send(self, message: Message) -> bool:
-        """Encode and write; False when the connection is not open or has been cut for it."""
-        shell = self._shell
-        if not shell.was_open:
-            return check_message(message)
+    def send(self, message: Message, key: Hashable = None) -> bool:
+        """Encode and write; False when the connection is not open or the message gave way."""
+        if not self.direct:
+            return self._send_later(message, key)
         try:
-            data = shell.wire.encode(message)
+            data = self._shell.wire.encode(message)
         except LocalError:  # it closes, or is closed
             return check_message(message)
         # As in `write`, but this is passed for every message.
@@ -86,23 +86,49 @@ class Outflow:
         self._gathered_size += len(data)
         return self._gathered_size <= CORK_LIMIT or self.flush()
 
-    def send_shared(self, message: Message, encoded: dict[Hashable, bytes]) -> bool:
+    def send_shared(
+        self, message: Message, encoded: dict[Hashable, bytes], key: Hashable = None
+    ) -> bool:
         """Send what many connections are sent, encoding it once per kind of wire."""
         shell = self._shell
         wire = shell.wire
         if shell.state is not _OPEN:
             return False
-        key = wire.encoding_key
-        data = None if key is None else encoded.get(key)
+        kind = wire.encoding_key
+        if kind is None:
+            return self.send(message, key)
+        data = encoded.get(kind)
         if data is None:
-            data = wire.encode(message)
-            if key is not None:
-                encoded[key] = data
+            data = encoded[kind] = wire.encode(message)
+        if self._stall is not None:
+            return self._stall.keep(data, len(data), key)
         return self.write(data)
 
+    def _send_later(self, message: Message, key: Hashable) -> bool:
+        """Have a message wait its turn, or what the policy says."""
+        check_message(message)
+        shell = self._shell
+        stall = self._stall
+        if stall is None or not shell.was_open or shell.wire.state is not _OPEN:
+            return False
+        if shell.wire.encoding_key is None:
+            # What cannot be sent is told to the sender, as ever, as far as it can be known now.
+            size = len(message if isinstance(message, bytes) else message.encode())
+            return stall.keep(message, size, key)
+        data = shell.wire.encode(message)
+        return stall.keep(data, len(data), key)
+
     def ping(self, payload: bytes) -> None:
+        """Ask the peer to answer, ahead of what waits."""
         if data := self._shell.wire.ping(payload):
+            self.control(data, False)
+
+    def control(self, data: bytes, is_answer: bool) -> None:
+        """Write a ping, or a pong: in its place among what is gathered, ahead of what waits."""
+        if self._stall is None:
             self.write(data)
+        else:
+            self._stall.control(data, is_answer)
 
     def write(self, data: bytes) -> bool:
         """Write bytes of the wire's, in their place among what is gathered."""
@@ -139,32 +165,39 @@ class Outflow:
                 return False
             transport.write(data if shell.tls is None else shell.tls.encrypt(data))
             return True
-        if self.size + len(data) > self._config.send_limit:
-            shell.ending.cut(1008, f"over {self._config.send_limit} bytes wait for a slow reader")
-            return False
-        if self._waiting is None:
-            self._waiting = deque()
-        self._waiting.append(data)
-        self.size += len(data)
+        assert self._stall is not None
+        self._stall.append(data)
         return True
+
+    def open(self) -> None:
+        """Messages may be sent."""
+        self.direct = not self.paused
 
     def pause(self) -> None:
         """The transport is over its mark."""
         self.paused = True
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._config.write_timeout, self._too_slow)
+        self.direct = False
+        if self._stall is None:
+            self._stall = Stall(self._shell)
+        self._stall.begin()
 
     def resume(self) -> None:
         """The transport is below its mark again."""
+        stall = self._stall
+        if stall is None:
+            return  # the transport is gone
+        stall.end()
+        self._shell.connection._gap_ends()
+        while data := stall.take():
+            # Not before: what taking them makes somebody send comes after them.
+            self.paused = False
+            self._pass_on(data)
+            if self.paused:
+                return
+            self.paused = True
+        self._stall = None
         self.paused = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        while self._waiting and not self.paused:
-            self._pass_on(self._next_waiting(self._waiting))
-        if self.paused:
-            return
+        self.direct = self._shell.was_open
         self._wake()
         if self._finishing:
             self._close_transport()
@@ -173,29 +206,39 @@ class Outflow:
         """Write the last bytes, and close the transport once everything is written.
 
         Args:
-            farewell: The last bytes.
+            farewell: The last bytes; when there are any, they come in place of what waits.
             linger: Only end our side of the stream then. Closing while the peer still sends would
                 reset the connection, and the peer might lose what we sent last (RFC 9112, section
                 9.6). It is closed when the peer has ended its own, and this is called again.
         """
         self.flush()
         if farewell:
+            self.forget()
             self._pass_on(farewell)
         self._finishing = True
         self._lingers = linger
         if not self.paused:
             self._close_transport()
 
+    def settle(self) -> None:
+        """The wire is about to close: what waits is the last, and nothing of it gives way now."""
+        if self._stall is not None:
+            self._stall.settle()
+
+    def forget(self) -> None:
+        """What waits is not to be written after all."""
+        if self._stall is not None:
+            self._stall.forget()
+
     def end(self) -> None:
         """The transport is gone: nothing will be written any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._stall is not None:
+            self._stall.end()
+            self._stall = None
         self._gathered.clear()
         self._gathered_size = 0
-        self._waiting = None
-        self.size = 0
         self.paused = False
+        self.direct = False
         self._wake()
 
     async def drained(self) -> None:
@@ -205,16 +248,6 @@ class Outflow:
             if self._drained is None:
                 self._drained = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
-
-    def _next_waiting(self, waiting: deque[bytes]) -> bytes:
-        """The oldest of what waits, about as much as the transport takes at a time."""
-        pieces: list[bytes] = []
-        size = 0
-        while waiting and size < self._config.write_high_water:
-            pieces.append(waiting.popleft())
-            size += len(pieces[-1])
-        self.size -= size
-        return b"".join(pieces)
 
     def _wake(self) -> None:
         if self._drained is not None:
@@ -236,10 +269,6 @@ class Outflow:
                 transport.write_eof()
             except OSError:  # the peer has reset the connection, which is about to be told
                 transport.close()
-
-    def _too_slow(self) -> None:
-        self._timer = None
-        self._shell.ending.cut(1008, f"the peer has not read for {self._config.write_timeout:g} s")
 
 
 def check_message(message: object) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import field, frozen, validators
 
 from foreman.latency import check_declaration, check_latency
 from netserver.connection import Connection
 from netserver.errors import CertificateError
+from netserver.slow_reader import SlowReader
 from netwire import (
     Deflate,
     Endpoint,
@@ -34,6 +35,7 @@ class Recipe:
         endpoint: What the URL says.
         connection_class: The user's class.
         required_latency: What its connections declare, seconds; None for their class's default.
+        slow_reader: What gives way when a peer reads too slowly, with its limit filled in.
         make_wire: Makes each connection's protocol.
         tls: The certificates; None for plain bytes.
 
@@ -46,6 +48,7 @@ class Recipe:
     endpoint: Endpoint
     connection_class: type[Connection]
     required_latency: float | None
+    slow_reader: SlowReader = field(validator=validators.instance_of(SlowReader))
     make_wire: Callable[[], Wire]
     tls: ssl.SSLContext | None
 
@@ -61,6 +64,7 @@ class Recipe:
         transform: TransformFactory | None,
         compression: Deflate | None,
         limits: Limits,
+        slow_reader: SlowReader,
     ) -> Recipe:
         """For the peers that a listener accepts.
 
@@ -80,6 +84,7 @@ class Recipe:
             endpoint=endpoint,
             connection_class=connection_class,
             required_latency=_checked(required_latency),
+            slow_reader=slow_reader,
             make_wire=lambda: server_wire(
                 endpoint,
                 limits=limits,
@@ -102,6 +107,7 @@ class Recipe:
         transform: TransformFactory | None,
         compression: Deflate | None,
         limits: Limits,
+        slow_reader: SlowReader,
         headers: tuple[tuple[str, str], ...],
         subprotocols: tuple[str, ...],
     ) -> Recipe:
@@ -127,6 +133,7 @@ class Recipe:
             endpoint=endpoint,
             connection_class=connection_class,
             required_latency=_checked(required_latency),
+            slow_reader=slow_reader,
             make_wire=make_wire,
             tls=tls,
         )

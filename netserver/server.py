@@ -19,6 +19,7 @@ from netserver.groups import Groups
 from netserver.lifecycle import LifeCycle
 from netserver.listener import Listener
 from netserver.recipe import Recipe
+from netserver.slow_reader import SlowReader
 from netserver.sockets import listening_sockets
 from netserver.turnaway import NO_PLACE, TOO_MANY
 from netwire import (
@@ -50,6 +51,7 @@ class ServerStatistics:
         accept_pauses: How often a listener has waited so far because of
             `ServerConfig.accept_rate`; those that were closed do not count.
         groups: Groups that have members.
+        dropped: Messages that slow readers were not sent, as `SlowReader` says.
         events: How many events of each kind (`netserver.events`) there have been.
         foreman: The Foreman's own statistics.
     """
@@ -61,6 +63,7 @@ class ServerStatistics:
     refused_per_address: int
     accept_pauses: int
     groups: int
+    dropped: int
     events: dict[str, int]
     foreman: ForemanStatistics
 
@@ -104,6 +107,7 @@ class Server(LifeCycle):
         transform: TransformFactory | None = None,
         compression: Deflate | None = None,
         limits: Limits | None = None,
+        slow_reader: SlowReader | None = None,
     ) -> Listener:
         """Accept connections on an address, at once or as soon as the server is started.
 
@@ -120,6 +124,8 @@ class Server(LifeCycle):
             compression: How to compress WebSocket messages for peers that can, and what it costs:
                 see `netwire.Deflate`. None not to.
             limits: What a peer may make us hold; None for those of the config.
+            slow_reader: What gives way for a peer that reads more slowly than it is sent to; None
+                for what the config says.
 
         Raises:
             UrlError: The URL is none of these, or the options do not fit it.
@@ -139,6 +145,7 @@ class Server(LifeCycle):
             transform=transform,
             compression=compression,
             limits=self.config.limits if limits is None else limits,
+            slow_reader=self._slow_reader(slow_reader),
         )
         sockets = listening_sockets(url, recipe.endpoint, self.config.backlog)
         listener = Listener(self, name or url, recipe, sockets)
@@ -157,6 +164,7 @@ class Server(LifeCycle):
         transform: TransformFactory | None = None,
         compression: Deflate | None = None,
         limits: Limits | None = None,
+        slow_reader: SlowReader | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         subprotocols: tuple[str, ...] = (),
         reconnect: Backoff | None = Backoff(),
@@ -164,7 +172,8 @@ class Server(LifeCycle):
         """Keep a connection to another server up, at once or as soon as the server is started.
 
         Args:
-            url, connection_class, required_latency, name, framing, transform, compression, limits:
+            url, connection_class, required_latency, name, framing, transform, compression, limits,
+            slow_reader:
                 As for `listen`.
             tls: What to trust on ``wss://`` and ``tls://``; None for the system's certificates.
             headers: Further headers of a WebSocket handshake.
@@ -184,6 +193,7 @@ class Server(LifeCycle):
             transform=transform,
             compression=compression,
             limits=self.config.limits if limits is None else limits,
+            slow_reader=self._slow_reader(slow_reader),
             headers=headers,
             subprotocols=subprotocols,
         )
@@ -196,6 +206,7 @@ class Server(LifeCycle):
         message: Message,
         group: str | None = None,
         exclude: Connection | Iterable[Connection] | None = None,
+        key: Hashable = None,
     ) -> int:
         """Send one message to many, encoded once per kind of wire. Any thread.
 
@@ -205,6 +216,7 @@ class Server(LifeCycle):
             message: As for `Connection.send`.
             group: To whom; None for every connection that is open.
             exclude: Those that are left out, mostly the sender.
+            key: As for `Connection.send`.
 
         Returns:
             How many it was handed over to.
@@ -215,10 +227,16 @@ class Server(LifeCycle):
         to = self.connections if group is None else self.groups.members(group)
         encoded: dict[Hashable, bytes] = {}
         return sum(
-            connection._broadcast(message, encoded)
+            connection._broadcast(message, encoded, key)
             for connection in to
             if connection not in left_out
         )
+
+    def _slow_reader(self, chosen: SlowReader | None) -> SlowReader:
+        rules = self.config.slow_reader if chosen is None else chosen
+        if not isinstance(rules, SlowReader):
+            raise TypeError(f"slow_reader is a SlowReader, not {rules!r}")
+        return rules.within(self.config.send_limit)
 
     # ---------------------------------------------------------------- for users to override
 
@@ -256,6 +274,7 @@ class Server(LifeCycle):
             refused_per_address=self.quota.refused,
             accept_pauses=sum(listener.pauses for listener in self.listeners),
             groups=len(self.groups),
+            dropped=self.census.dropped,
             events=self.census.events,
             foreman=self.foreman.statistics(),
         )

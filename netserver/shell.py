@@ -24,6 +24,7 @@ from netserver.intake import Intake
 from netserver.outflow import Outflow
 from netserver.pauses import Pause
 from netserver.serial import Serial
+from netserver.vigil import Vigil
 from netwire import Response, State, Wire
 from netwire.tls import TlsEngine
 from netwire.websocket.wire import WebSocket
@@ -31,6 +32,7 @@ from netwire.websocket.wire import WebSocket
 if TYPE_CHECKING:
     from netserver.config import ServerConfig
     from netserver.connection import Address, Connection
+    from netserver.slow_reader import SlowReader
 
 # What uvloop reads at a time, bytes. After a read as long as that there is more, and libuv would
 # read up to 32 times before it looks at another connection: with large messages 50 connections
@@ -55,6 +57,8 @@ class Shell(asyncio.Protocol):
     Attributes:
         node: Where it is.
         transport: None on the way between two nodes, and at the end.
+        pauses: Why it is not read at the moment.
+        vigil: Looks after the peer while the handler has enough to do, and a little longer.
         socket: What is carried on the way; None otherwise.
         doorstep: What stands in for it on arrival; None otherwise.
         admission: Asks for leave to open; None once it is open.
@@ -64,7 +68,6 @@ class Shell(asyncio.Protocol):
 
     __slots__ = (
         "_parting",
-        "_pauses",
         "admission",
         "config",
         "connection",
@@ -74,11 +77,13 @@ class Shell(asyncio.Protocol):
         "intake",
         "node",
         "outflow",
+        "pauses",
         "pulse",
         "serial",
         "socket",
         "tls",
         "transport",
+        "vigil",
         "was_open",
         "wire",
     )
@@ -107,9 +112,10 @@ class Shell(asyncio.Protocol):
         self.outflow = Outflow(self)
         self.ending = Ending(self)
         self.pulse: Pulse | None = None
+        self.vigil: Vigil | None = None
         self.was_open = False
         self._parting = False
-        self._pauses = Pause(0)
+        self.pauses = Pause(0)
 
     @property
     def state(self) -> State:
@@ -118,14 +124,14 @@ class Shell(asyncio.Protocol):
         return State.CONNECTING if state is _OPEN and not self.was_open else state
 
     @property
+    def slow_reader(self) -> SlowReader:
+        """What gives way when the peer reads too slowly."""
+        return self.connection.listener.recipe.slow_reader
+
+    @property
     def movable(self) -> bool:
         """Open, and with no coroutine of its own that lives as long as the connection."""
         return self.state is _OPEN and not self.inbox.is_pulled
-
-    @property
-    def is_paused(self) -> Pause:
-        """Why it is not read at the moment; false while it is."""
-        return self._pauses
 
     @property
     def can_ping(self) -> bool:
@@ -135,7 +141,7 @@ class Shell(asyncio.Protocol):
     @property
     def is_arriving(self) -> bool:
         """Whether something came before it was here, and is told in the next turn of the loop."""
-        return Pause.ARRIVING in self._pauses
+        return Pause.ARRIVING in self.pauses
 
     # ---------------------------------------------------------------- the transport's calls
 
@@ -149,8 +155,10 @@ class Shell(asyncio.Protocol):
                 self.start_wire()
             else:
                 self.outflow.write_records(self.tls.start())
-        elif self._pauses:
+        elif self.pauses:
             self.transport.pause_reading()
+            if self.pauses & Pause.HANDLER:
+                self.vigil = Vigil(self)
 
     def data_received(self, data: bytes) -> None:
         connection = self.connection
@@ -213,6 +221,7 @@ class Shell(asyncio.Protocol):
         self.transport = None
         self.ending.relax()
         self.outflow.end()
+        self.end_vigil()
         if error is not None and self.wire.state is not State.CLOSED:
             self.ending.note(1006, f"the connection was lost: {error}")
         self.node.run(self.connection, self.intake.after, self.ending.lost)
@@ -220,7 +229,7 @@ class Shell(asyncio.Protocol):
     @property
     def has_to_wait(self) -> bool:
         """Whether it may not be read for any reason but that others have their turn."""
-        return bool(self._pauses & ~Pause.TURN)
+        return bool(self.pauses & ~Pause.TURN)
 
     # ---------------------------------------------------------------- opening
 
@@ -240,6 +249,7 @@ class Shell(asyncio.Protocol):
         early = [] if self.admission is None else self.admission.early
         self.admission = None
         self.was_open = True
+        self.outflow.open()
         self.pulse = Pulse(self)
         connection = self.connection
         if isinstance(self.wire, WebSocket):
@@ -287,6 +297,7 @@ class Shell(asyncio.Protocol):
         other threads may still ask of the connection needs none of this.
         """
         self.outflow.end()
+        self.end_vigil()
         for part in (self.serial, self.inbox, self.intake, self.outflow, self.ending):
             del part._shell
         if self.admission is not None:
@@ -298,22 +309,30 @@ class Shell(asyncio.Protocol):
     def pause_reading(self, reason: Pause) -> None:
         """Stop reading for a reason; reading goes on when no reason is left."""
         transport = self.transport
-        if not self._pauses and transport is not None and not transport.is_closing():
+        if not self.pauses and transport is not None and not transport.is_closing():
             transport.pause_reading()
-        self._pauses |= reason
+        self.pauses |= reason
+        if reason is Pause.HANDLER and self.vigil is None and transport is not None:
+            self.vigil = Vigil(self)  # it ends by itself when the reason has gone
 
     def resume_reading(self, reason: Pause) -> None:
         """A reason not to read is gone."""
-        paused, self._pauses = self._pauses, self._pauses & ~reason
+        paused, self.pauses = self.pauses, self.pauses & ~reason
         transport = self.transport
-        if paused and not self._pauses and transport is not None and not transport.is_closing():
+        if paused and not self.pauses and transport is not None and not transport.is_closing():
             transport.resume_reading()
-        elif self._pauses == Pause.TURN != paused:
+        elif self.pauses == Pause.TURN != paused:
             self.intake.end_turn()  # it may have waited for that reason to go
+
+    def end_vigil(self) -> None:
+        """Look after the peer no more, on this loop at least."""
+        if self.vigil is not None:
+            self.vigil.end()
+            self.vigil = None
 
     def keep_pauses(self) -> None:
         """A new transport comes: what had to do with the old one is no reason any more."""
-        self._pauses &= Pause.HANDLER | Pause.TURN
+        self.pauses &= Pause.HANDLER | Pause.TURN
 
 
 def address_of(name: object) -> Address:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# How much the system takes ahead of what it sends, where that can be set.
+_NOT_SENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+
 # A trouble that lasts is logged this often, seconds.
 LOG_PERIOD = 1.0
 
@@ -60,6 +63,10 @@ class Source(Worker):
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 keep_alive(sock, config)
+                if recipe.slow_reader.drops and _NOT_SENT is not None:
+                    # The system would keep megabytes that nobody can drop any more.
+                    mark = self.server.config.write_high_water
+                    sock.setsockopt(socket.IPPROTO_TCP, _NOT_SENT, mark)
             connection = recipe.connection_class()
             check_worker(connection)
             connection.server = self.server

@@ -51,7 +51,9 @@ class Wire(ABC):
             CLOSING when we have sent our close and the peer has not, CLOSED once both have, or
             when it failed.
         encoding_key: Wires with equal keys encode equal messages to equal bytes, so that a
-            broadcast encodes once; None when each connection's bytes are its own.
+            broadcast encodes once; None when each connection's bytes are its own. Bytes that have
+            a key depend on nothing but their message, so some may be left out; without one, every
+            message that was encoded is written, in order: they may depend on those before them.
         answering: Whether a wire that is CLOSED still encodes, until `conclude` or `receive_eof`:
             messages came in one read with the end, and may be answered before the end is.
     """

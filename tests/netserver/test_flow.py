@@ -14,6 +14,8 @@ from websockets.sync.client import connect
 from foreman import NotRunning
 from netclient import blocking
 from netserver import Connection, ServerConfig
+from netserver.backlog import MOST_CONTROL, OVERHEAD
+from netserver.outflow import CORK_LIMIT
 
 pytestmark = pytest.mark.both_loops
 
@@ -24,7 +26,15 @@ SMALL = ServerConfig(
     write_timeout=0.4,
     close_timeout=0.4,
 )
-SMALL_BUT_PATIENT = ServerConfig(send_limit=100_000, receive_limit=20_000, write_high_water=16_384)
+SMALL_BUT_PATIENT = ServerConfig(
+    send_limit=100_000, receive_limit=20_000, write_high_water=16_384, close_timeout=0.4
+)
+
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 class Echo(Connection):
@@ -50,7 +60,7 @@ def test_a_peer_that_does_not_read_is_cut(site: Any, scheme: str, envelope: Any)
     other, _ = site.open(site.listen("tcp://127.0.0.1:0", Echo))
     options = {"tls": site.tls.client} if scheme == "tls" else {}
     if scheme == "ws":
-        with connect(site.url(listener), max_queue=1) as client:
+        with connect(site.url(listener), max_queue=1, close_timeout=0.5) as client:
             client.send(b"x")
             _, connection, code, reason = site.journal.until("close")[0]
     else:
@@ -189,27 +199,41 @@ def test_a_slow_handler_stops_the_reading(
 def test_a_ping_flood_by_a_peer_that_does_not_read(site: Any, until: Any) -> None:
     """The pongs that wait stop the reading, so neither side's memory grows."""
     listener = site.listen("ws://127.0.0.1:0", Echo)
-    handshake = (
-        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    )
     pings = (b"\x89\xfd\0\0\0\0" + bytes(125)) * 200_000
 
     def flood() -> None:
         with suppress(OSError):
             sock.sendall(pings)
 
-    with site.dial(listener, handshake) as sock:
+    with site.dial(listener, HANDSHAKE) as sock:
         connection = site.journal.until("open")[0][1]
         outflow = connection._shell.outflow
         flooding = threading.Thread(target=flood)
         flooding.start()
-        until(lambda: outflow.paused or connection.close_code == 1008)
-        assert outflow.size <= SMALL_BUT_PATIENT.send_limit
+        until(lambda: outflow.paused)
+        # One read's worth of pongs is the most that is written at once, and then a few wait.
+        backlog = outflow._stall.backlog
+        waiting = 0 if backlog is None else sum(map(len, backlog._control.get(True, ())))
+        assert waiting <= MOST_CONTROL * 127
+        assert outflow.size == 0
+        held = connection._shell.transport.get_write_buffer_size()
+        assert held <= SMALL_BUT_PATIENT.write_high_water + CORK_LIMIT + 127
         with suppress(OSError):  # it has been cut
             sock.shutdown(socket.SHUT_RDWR)
         flooding.join(20)
         assert not flooding.is_alive()
+
+
+def test_every_ping_of_some_in_one_read_is_answered(site: Any, receive: Any) -> None:
+    """As long as the answers are read: Autobahn's case 2.10 wants all ten."""
+    listener = site.listen("ws://127.0.0.1:0", Echo)
+    with site.dial(listener, HANDSHAKE) as sock:
+        site.journal.until("open")
+        while not sock.recv(4096).endswith(b"\r\n\r\n"):
+            pass
+        sock.sendall(b"".join(b"\x89\x81\0\0\0\0%d" % n for n in range(10)))
+        said = b"".join(b"\x8a\x01%d" % n for n in range(10))
+        assert receive(sock, len(said)) == said
 
 
 class TestFromElsewhere:
@@ -229,7 +253,7 @@ class TestFromElsewhere:
             sent = 0
             while connection.send(bytes(1000)):
                 sent += 1
-            assert sent == SMALL_BUT_PATIENT.send_limit // 1000
+            assert sent == SMALL_BUT_PATIENT.send_limit // (1000 + OVERHEAD)
             for _ in range(1000):
                 assert connection.send(bytes(1000)) is False
             assert len(connection._mailbox._calls) == sent + 1

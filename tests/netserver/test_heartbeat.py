@@ -21,7 +21,7 @@ from wsproto.frame_protocol import Opcode
 
 from netclient import blocking
 from netserver import Connection, ServerConfig
-from netserver.connection import ConnectionStatistics
+from netserver.statistics import ConnectionStatistics
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -240,7 +240,7 @@ def test_a_slow_handler_of_ours_does_not_cut_its_peer(
     sock, connection = shake_hands(site, site.listen("ws://127.0.0.1:0", slow))
     with sock:
         sock.sendall(frame(Opcode.BINARY, bytes(100)) * 200)
-        until(lambda: connection._shell.is_paused)
+        until(lambda: connection._shell.pauses)
         pulse = connection._shell.pulse
         # Its ping is waited for beyond the time in which it had to be answered, three times.
         until(different(lambda: pulse._at, 5))
@@ -264,7 +264,7 @@ def test_one_that_is_lost_while_it_is_not_read_is_noticed(
     Slow.gate = gate
     sock, connection = shake_hands(site, site.listen(f"{scheme}://127.0.0.1:0", Slow))
     sock.sendall(frame(Opcode.BINARY, bytes(100)) * 200)
-    until(lambda: connection._shell.is_paused)
+    until(lambda: connection._shell.pauses)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     sock.close()  # which resets it
     until(lambda: connection.close_code is not None)
