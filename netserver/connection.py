@@ -226,13 +226,6 @@ class Connection(Worker):
         elif self._foreman is not None:  # otherwise it is gone
             self._post(function, args)
 
-    def _broadcast(self, message: Message, encoded: dict[Hashable, bytes]) -> bool:
-        """Send what many are sent. Any thread."""
-        home = self._home
-        if home is not None and home.here:
-            return self._shell.outflow.send_shared(message, encoded)
-        return self._hand_over(message, encoded)
-
     def _hand_over(self, message: Message, encoded: dict[Hashable, bytes] | None = None) -> bool:
         """Have its own thread send a message; False when that cannot be."""
         check_message(message)
@@ -250,6 +243,16 @@ class Connection(Worker):
             self._overrun = True
             self._post(shell.ending.cut, (1008, f"over {limit} bytes wait to be sent"))
         return handed_over
+
+    def _deliver(self) -> None:
+        # What several calls send leaves in one write, behind what was gathered before.
+        outflow = self._shell.outflow
+        outflow.corked = True
+        try:
+            super()._deliver()
+        finally:
+            outflow.corked = False
+            outflow.flush()
 
     # ---------------------------------------------------------------- as a worker
 

@@ -67,6 +67,11 @@ class Outflow:
         self.size = 0
 
     @property
+    def gathers(self) -> bool:
+        """Whether anything waits for `flush`."""
+        return bool(self._gathered)
+
+    @property
     def _config(self) -> ServerConfig:
         return self._shell.config
 
@@ -90,7 +95,7 @@ class Outflow:
         """Send what many connections are sent, encoding it once per kind of wire."""
         shell = self._shell
         wire = shell.wire
-        if shell.state is not _OPEN:
+        if wire.state is not _OPEN or not shell.was_open:
             return False
         key = wire.encoding_key
         data = None if key is None else encoded.get(key)

@@ -1,0 +1,97 @@
+"""One message to many: encoded once for each kind of wire, handed once to each node."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable
+from threading import get_ident
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from foreman import Node
+from foreman.mailbox import post_to_all
+from netwire import Message, State
+
+if TYPE_CHECKING:
+    from netserver.connection import Connection
+
+_OPEN = State.OPEN  # an enum's members are slow to look up
+
+# So many on the caller's own node are written to at once, in half a millisecond; of more, all wait
+# for their turn (`foreman.Node.wake_all`), so that a handler may broadcast to thousands and its
+# node goes on meanwhile.
+AT_ONCE = 64
+
+
+@frozen
+class Broadcast:
+    """A message on its way to many. Shared by the threads of all their nodes.
+
+    Args:
+        message: The message.
+        encoded: What it is on each kind of wire met so far. Two threads that meet one at the same
+            moment may both encode it.
+    """
+
+    message: Message
+    encoded: dict[Hashable, bytes]
+
+    def deliver(self, connection: Connection) -> bool:
+        """Send it to one, on its own thread; False when that cannot be."""
+        return connection._shell.outflow.send_shared(self.message, self.encoded)
+
+
+def broadcast(
+    members: Iterable[Connection], message: Message, left_out: Collection[Connection]
+) -> int:
+    """Send a message to those that are open. Any thread.
+
+    Returns:
+        How many it was handed over to.
+    """
+    here = get_ident()
+    node: Node | None = None
+    own: list[Connection] = []
+    others: list[Connection] = []
+    for connection in members:
+        if left_out and connection in left_out:
+            continue
+        shell = connection._shell
+        if shell.wire.state is not _OPEN or not shell.was_open:
+            continue
+        home = connection._home
+        if home is not None and home.thread_id == here:
+            node = home
+            own.append(connection)
+        else:
+            others.append(connection)
+    sent = Broadcast(message, {})
+    count = len(others)
+    if others:
+        limit = others[0].server.config.send_limit
+        for refused in post_to_all(others, sent.deliver, len(message), limit):
+            # Once more, which is counted, and ends a connection for which too much waits.
+            count -= not refused._hand_over(message, sent.encoded)
+    if node is None:
+        return count
+    if len(own) <= AT_ONCE:
+        return count + sum(map(sent.deliver, own))
+    return count + _in_turns(node, own, sent)
+
+
+def _in_turns(node: Node, own: list[Connection], sent: Broadcast) -> int:
+    """Gather it in each one's outflow, which is flushed in a later turn, before anything else."""
+    woken: list[Connection] = []
+    count = 0
+    try:
+        for connection in own:
+            outflow = connection._shell.outflow
+            # One that is corked will be flushed by whoever corked it.
+            if not outflow.corked:
+                outflow.corked = True
+                woken.append(connection)
+            count += outflow.send_shared(sent.message, sent.encoded)
+    finally:
+        if woken:
+            node.wake_all(woken)
+    return count
