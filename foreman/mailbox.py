@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from foreman.node import Node
     from foreman.worker import Worker
+
+AnyWorker = TypeVar("AnyWorker", bound="Worker")
 
 # A function and its arguments; one that many workers share is called with the worker, and says so
 # with None.
@@ -73,11 +75,11 @@ def mailbox_of(worker: Any) -> Mailbox:
 
 
 def post_to_all(
-    workers: Iterable[Worker],
+    workers: Iterable[AnyWorker],
     function: Callable[[Any], object],
     size: int = 0,
     limit: int | None = None,
-) -> list[Worker]:
+) -> list[AnyWorker]:
     """Hand the same call over to many workers: ``function(worker)``, on the node of each.
 
     For each of them it is as if it had been handed over alone: in the order of the calls of each
@@ -92,7 +94,7 @@ def post_to_all(
         Those for whom the limit would be passed: they are not handed the call.
     """
     call: Call = (function, None)
-    refused: list[Worker] = []
+    refused: list[AnyWorker] = []
     woken: dict[Node, list[Worker]] = {}
     for worker in workers:
         mailbox = worker._mailbox or mailbox_of(worker)

@@ -24,6 +24,7 @@ from foreman.meters import (
 )
 from foreman.roster import Roster
 from foreman.scan import ScanPass
+from foreman.turns import OVERDUE, turns
 
 if TYPE_CHECKING:
     from foreman.worker import Worker
@@ -36,6 +37,9 @@ T = TypeVar("T")
 # seconds. A turn of the loop costs about 30 microseconds.
 MAIL_TURN = 1e-3
 
+# With more than so many workers to serve, a node does so in its turn among the nodes.
+FEW = 64
+
 
 class Node:
     """One thread, one event loop, and the workers it runs.
@@ -46,6 +50,7 @@ class Node:
 
     __slots__ = (
         "_accounts",
+        "_again",
         "_classes",
         "_ended",
         "_ending",
@@ -116,8 +121,9 @@ class Node:
         self._mail_lock = threading.Lock()
         self._mail: list[Worker] = []
         self._mail_due = False  # whether `_deliver_mail` will be called
-        # Owned by this node's thread: those whose turn has not come yet.
+        # Owned by this node's thread: those whose turn has not come yet, and when it comes.
         self._undelivered: deque[Worker] = deque()
+        self._again: asyncio.Handle | None = None
         # Written once, when the thread begins.
         self.thread_id = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -304,12 +310,19 @@ class Node:
 
     def _deliver_mail(self) -> None:
         """Serve those that were woken, for `MAIL_TURN`; the others in a later turn of the loop."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         waiting = self._undelivered
         with self._mail_lock:
             waiting += self._mail
             self._mail.clear()
         clock = self.clock
         now = clock()
+        many = len(waiting) > FEW
+        if many and not turns.take(self, now):
+            self._again = self.loop.call_later(OVERDUE, self._deliver_mail)
+            return
         ends = now + MAIL_TURN
         while waiting and now < ends:
             worker = waiting.popleft()
@@ -333,10 +346,11 @@ class Node:
             holds.runs += 1
             holds.held += held
         with self._mail_lock:
-            self._mail_due = bool(waiting or self._mail)
-            due = self._mail_due
+            due = self._mail_due = bool(waiting or self._mail)
         if due:
-            self.loop.call_soon(self._deliver_mail)
+            self._again = self.loop.call_soon(self._deliver_mail)
+        if many and (following := turns.give(self)) is not None:
+            following.post(following._deliver_mail)
 
     def _answer(self) -> None:
         stamped = self._stamped

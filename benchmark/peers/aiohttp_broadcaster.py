@@ -12,7 +12,6 @@ from aiohttp import WSMsgType, web
 
 from benchmark.peers.aiohttp_server import echo
 from benchmark.peers.broadcast import serve
-from benchmark.peers.program import Options
 
 audience: dict[web.WebSocketResponse, None] = {}
 

@@ -7,6 +7,7 @@ listener's connections declare 10 ms and echo.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -63,6 +64,13 @@ class Spread(BestFit):
         return [action for action in super().review(snapshot) if isinstance(action, Relocate)]
 
 
+def told(foreman: Foreman, server: Server, log: EventLog) -> dict[str, object]:
+    """What every program of ours tells, and how many of the audience each node has."""
+    nodes = [member.node for member in server.groups.members(GROUP)]
+    audience = Counter(node.name for node in nodes if node is not None)
+    return {**statistics(foreman, log), "audience": audience}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--nodes", type=positive, help="the nodes to spread the audience over")
@@ -80,7 +88,7 @@ def main() -> None:
             options.url(each.address[1] if isinstance(each.address, tuple) else 0, index)
             for index, each in enumerate(listeners)
         ]
-        announce(urls, partial(statistics, foreman, log))
+        announce(urls, partial(told, foreman, server, log))
         server.run()
 
 

@@ -9,7 +9,6 @@ from websockets.asyncio.server import ServerConnection, broadcast, unix_serve
 from websockets.asyncio.server import serve as listen
 
 from benchmark.peers.broadcast import serve
-from benchmark.peers.program import Options
 from benchmark.peers.websockets_server import echo
 
 audience: set[ServerConnection] = set()
