@@ -35,6 +35,11 @@ class Mailbox:
         self._size = 0
         self._woken = False
 
+    @property
+    def waits(self) -> bool:
+        """Whether anything has gathered."""
+        return bool(self._calls)
+
     def put(self, call: Call, size: int = 0, limit: int | None = None) -> bool | None:
         """Add a call.
 
@@ -60,6 +65,19 @@ class Mailbox:
             calls, self._calls = self._calls, []
             self._size = 0
             self._woken = False
+            return calls
+
+    def take_if(self, fits: Callable[[Call], bool]) -> list[Call]:
+        """All that has gathered if every call of it fits, otherwise nothing.
+
+        The owner, which was woken for it, still comes, and may find nothing.
+        """
+        with self._lock:
+            calls = self._calls
+            if not all(map(fits, calls)):
+                return []
+            self._calls = []
+            self._size = 0
             return calls
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from foreman import Node
-from foreman.mailbox import post_to_all
+from foreman.mailbox import Call, post_to_all
 from netwire import Message, State
 
 if TYPE_CHECKING:
     from netserver.connection import Connection
+    from netserver.outflow import Outflow
 
 _OPEN = State.OPEN  # an enum's members are slow to look up
 
@@ -75,7 +76,10 @@ def broadcast(
     if node is None:
         return count
     if len(own) <= AT_ONCE:
-        return count + sum(map(sent.deliver, own))
+        for connection in own:
+            _catch_up(connection)
+            count += sent.deliver(connection)
+        return count
     return count + _in_turns(node, own, sent)
 
 
@@ -86,6 +90,7 @@ def _in_turns(node: Node, own: list[Connection], sent: Broadcast) -> int:
     try:
         for connection in own:
             outflow = connection._shell.outflow
+            _catch_up(connection)
             # One that is corked will be flushed by whoever corked it.
             if not outflow.corked:
                 outflow.corked = True
@@ -95,3 +100,27 @@ def _in_turns(node: Node, own: list[Connection], sent: Broadcast) -> int:
         if woken:
             node.wake_all(woken)
     return count
+
+
+def _catch_up(connection: Connection) -> None:
+    """Send first what other threads have handed over to be sent. On its own thread.
+
+    It may come from the very sender, who has moved here since. Where more than that waits, it is
+    left in its order: no order was promised between threads.
+    """
+    mailbox = connection._mailbox
+    if mailbox is not None and mailbox.waits:
+        outflow = connection._shell.outflow
+        for function, args in mailbox.take_if(lambda call: _only_sends(call, outflow)):
+            try:
+                if args is None:
+                    function(connection)
+                else:
+                    function(*args)
+            except Exception as error:  # as in `Worker._deliver`
+                connection._fail(error)
+
+
+def _only_sends(call: Call, outflow: Outflow) -> bool:
+    owner = getattr(call[0], "__self__", None)
+    return owner is outflow or isinstance(owner, Broadcast)
