@@ -249,7 +249,7 @@ class Connection(Worker):
         outflow = self._shell.outflow
         outflow.corked = True
         try:
-            super()._deliver()
+            Worker._deliver(self)
         finally:
             outflow.corked = False
             outflow.flush()

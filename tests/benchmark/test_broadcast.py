@@ -92,10 +92,20 @@ def test_nonsense_is_refused(capfd: pytest.CaptureFixture[str], options: list[st
     assert options[0] in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("peer", ["nobody", "picows"])
-def test_a_peer_that_cannot_be_run(capfd: pytest.CaptureFixture[str], peer: str) -> None:
-    assert main(["broadcast", "--transport", "tcp", "--peers", peer]) == 1
-    assert peer in capfd.readouterr().err
+@pytest.mark.parametrize(
+    ("transport", "peer", "said"),
+    [("ws", "nobody", "no server 'nobody'"), ("ws+unix", "picows", "picows listens on ws")],
+)
+def test_a_peer_that_cannot_be_run(
+    capfd: pytest.CaptureFixture[str], transport: str, peer: str, said: str
+) -> None:
+    assert main(["broadcast", "--transport", transport, "--peers", peer]) == 1
+    assert said in capfd.readouterr().err
+
+
+def test_what_it_cannot_be_measured_over(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["broadcast", "--transport", "tcp"]) == 1
+    assert "foreman listens on ws ws+unix, not on tcp" in capfd.readouterr().err
 
 
 def test_a_plan_that_is_none_is_answered() -> None:
