@@ -13,13 +13,14 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import IO, Any
 
 from attrs import asdict, define
 
 from benchmark.errors import BenchmarkError
+from benchmark.load.audience_plan import AudiencePlan, Reception
 from benchmark.load.plan import Plan, Result
 from benchmark.load.timetable import Attendance, Timetable
 from benchmark.servers import ServerKind
@@ -208,20 +209,45 @@ async def run_load(plan: Plan, cpu: int | None, progress: Callable[[float, int],
 
 
 async def run_timetable(
-    timetable: Timetable, cpu: int | None, progress: Callable[[float, int], None]
+    timetable: Timetable,
+    cpu: int | None,
+    progress: Callable[[float, int], None],
+    ready: Callable[[], Awaitable[object]] | None = None,
 ) -> Attendance:
-    """The same for a timetable of the open loop."""
-    return Attendance(**await _run("benchmark.load.paced", asdict(timetable), cpu, progress))
+    """The same for a timetable of the open loop.
+
+    Args:
+        timetable, cpu, progress: As for `run_load`.
+        ready: Awaited when every connection is open, before the load begins; None for nothing.
+    """
+    plan = asdict(timetable)
+    return Attendance(**await _run("benchmark.load.paced", plan, cpu, progress, ready))
+
+
+async def run_audience(
+    plan: AudiencePlan,
+    cpu: int | None,
+    progress: Callable[[float, int], None],
+    ready: Callable[[], Awaitable[object]] | None = None,
+) -> Reception:
+    """The same for an audience of broadcasts."""
+    return Reception(**await _run("benchmark.load.audience", asdict(plan), cpu, progress, ready))
 
 
 async def _run(
-    module: str, plan: dict[str, Any], cpu: int | None, progress: Callable[[float, int], None]
+    module: str,
+    plan: dict[str, Any],
+    cpu: int | None,
+    progress: Callable[[float, int], None],
+    ready: Callable[[], Awaitable[object]] | None = None,
 ) -> dict[str, Any]:
     async with child("the load client", module, (), cpu) as load:
         await load.write(plan)
         while True:
             said = await load.read(SILENCE_TIMEOUT)
             if "connected" in said:
+                if ready is not None:
+                    await ready()
                 await load.write({})
             elif "progress" in said:
                 progress(*said["progress"])

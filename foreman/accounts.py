@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 FOLD_PERIOD = 0.5
 
 # After a broken promise it is done at once, but never takes more than this share of the time: with
-# many workers it is work, and those who wait would wait for it too.
+# many workers it is work, and those who wait would wait for it too. Where thousands run all the
+# time, it is done less often for that reason, but once in so many seconds at least.
 PROMPT_FOLDS = 0.02
+LONGEST_PERIOD = 2.0
 
 # For how long every hold is timed after a broken promise, seconds.
 CLOSELY_FOR = 30.0
@@ -77,7 +79,8 @@ class Accounts:
             broken: Whether a promise was.
         """
         period = now - self._began
-        due = period >= FOLD_PERIOD or (broken and period * PROMPT_FOLDS > self._took)
+        cheap = period * PROMPT_FOLDS > self._took
+        due = (broken and cheap) or period >= (FOLD_PERIOD if cheap else LONGEST_PERIOD)
         return due and not self._unfolded
 
     def look_closely(self, now: float) -> None:

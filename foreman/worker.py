@@ -223,7 +223,10 @@ class Worker:
             return
         for function, args in self._mailbox.take():
             try:
-                function(*args)
+                if args is None:
+                    function(self)
+                else:
+                    function(*args)
             except BaseException as error:  # as in Node.run
                 self._fail(error)
 

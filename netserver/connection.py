@@ -278,13 +278,6 @@ class Connection(Worker):
         elif self._foreman is not None:  # otherwise it is gone
             self._post(function, args)
 
-    def _broadcast(self, message: Message, encoded: dict[Hashable, bytes], key: Hashable) -> bool:
-        """Send what many are sent. Any thread."""
-        home = self._home
-        if home is not None and home.here:
-            return self._shell.outflow.send_shared(message, encoded, key)
-        return self._hand_over(message, key, encoded)
-
     def _hand_over(
         self, message: Message, key: Hashable, encoded: dict[Hashable, bytes] | None = None
     ) -> bool:
@@ -344,6 +337,16 @@ class Connection(Worker):
         if gap is not None:
             self.server.tell(self, gap)
         return gap
+
+    def _deliver(self) -> None:
+        # What several calls send leaves in one write, behind what was gathered before.
+        outflow = self._shell.outflow
+        outflow.corked = True
+        try:
+            Worker._deliver(self)
+        finally:
+            outflow.corked = False
+            outflow.flush()
 
     # ---------------------------------------------------------------- as a worker
 

@@ -87,7 +87,10 @@ def arrived(shell: Shell) -> None:
 
 
 def _unwritten(shell: Shell) -> bool:
-    return shell.transport is not None and shell.transport.get_write_buffer_size() > 0
+    transport = shell.transport
+    if transport is None:
+        return False
+    return transport.get_write_buffer_size() > 0 or shell.outflow.gathers
 
 
 async def _written(shell: Shell) -> None:

@@ -71,6 +71,11 @@ class Outflow:
         backlog = None if stall is None else stall.backlog
         return 0 if backlog is None else backlog.size
 
+    @property
+    def gathers(self) -> bool:
+        """Whether anything waits for `flush`."""
+        return bool(self._gathered)
+
     def send(self, message: Message, key: Hashable = None) -> bool:
         """Encode and write; False when the connection is not open or the message gave way."""
         if not self.direct:
@@ -92,7 +97,7 @@ class Outflow:
         """Send what many connections are sent, encoding it once per kind of wire."""
         shell = self._shell
         wire = shell.wire
-        if shell.state is not _OPEN:
+        if wire.state is not _OPEN or not shell.was_open:
             return False
         kind = wire.encoding_key
         if kind is None:

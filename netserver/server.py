@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable
 from attrs import frozen
 
 from foreman import Foreman, ForemanStatistics, NotRunning, Worker
+from netserver.broadcast import broadcast
 from netserver.config import ServerConfig
 from netserver.connection import Connection
 from netserver.connector import Connector
@@ -210,7 +211,10 @@ class Server(LifeCycle):
     ) -> int:
         """Send one message to many, encoded once per kind of wire. Any thread.
 
-        At most once to each, in order per sending thread; a slow reader does not hold up others.
+        At most once to each, in order with what this thread sends to it otherwise, and wherever
+        it moves meanwhile; a slow reader does not hold up others. It is not waited for: of those
+        on other nodes, and of many on the caller's own, some are written to in each turn of their
+        loops, what has gathered for one in one write, and whatever else is ready comes between.
 
         Args:
             message: As for `Connection.send`.
@@ -224,13 +228,8 @@ class Server(LifeCycle):
         if not isinstance(message, (bytes, str)):
             raise TypeError(f"a message is bytes or str, not {type(message).__name__}")
         left_out = {exclude} if isinstance(exclude, Connection) else set(exclude or ())
-        to = self.connections if group is None else self.groups.members(group)
-        encoded: dict[Hashable, bytes] = {}
-        return sum(
-            connection._broadcast(message, encoded, key)
-            for connection in to
-            if connection not in left_out
-        )
+        to = self.census.connections if group is None else self.groups.members(group)
+        return broadcast(to, message, key, left_out)
 
     def _slow_reader(self, chosen: SlowReader | None) -> SlowReader:
         rules = self.config.slow_reader if chosen is None else chosen

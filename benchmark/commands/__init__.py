@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.commands import echo, idle_cpu, idle_memory, mixed, moves, policy
+from benchmark.commands import broadcast, echo, idle_cpu, idle_memory, mixed, moves, policy
 
 COMMANDS = (
     echo,
+    broadcast,
     mixed,
     moves,
     policy,

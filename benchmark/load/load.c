@@ -5,11 +5,8 @@
  */
 #include <stdlib.h>
 
+#include "histogram.h"
 #include "wire.h"
-
-enum { SUB_BITS = 7 };
-
-static const uint64_t LONGEST = (1ULL << 42) - 1;
 
 /* What Python sees; native.py declares the same fields. */
 struct report {
@@ -32,15 +29,6 @@ struct load {
     char buffer[BUFFER];
 };
 
-/* The layout of histogram.py. */
-static void record(struct load *load, uint64_t value) {
-    if (value > load->report->maximum) load->report->maximum = value;
-    if (value > LONGEST) value = LONGEST;
-    int bits = value ? 64 - __builtin_clzll(value) : 0;
-    int shift = bits > SUB_BITS + 1 ? bits - SUB_BITS - 1 : 0;
-    load->histogram[((uint64_t)shift << SUB_BITS) + (value >> shift)]++;
-}
-
 static int flush(struct load *load, struct connection *c) {
     return wire_flush(&c->wire, load->epoll, UINT64_MAX / 2, &load->report->failure);
 }
@@ -60,7 +48,9 @@ static int receive(struct load *load, struct connection *c) {
     if (status) return status;
     uint64_t now = now_ns(), after = wire_answered(&c->wire);
     c->heard = now;
-    for (uint64_t i = before; i < after; i++) record(load, now - c->sent_at[i % load->in_flight]);
+    for (uint64_t i = before; i < after; i++)
+        histogram_record(load->histogram, &load->report->maximum,
+                         now - c->sent_at[i % load->in_flight]);
     load->report->messages += after - before;
     return load->sending ? queue(load, c, after - before, now) : OK;
 }

@@ -24,7 +24,7 @@ from benchmark.load.client import (
 from benchmark.load.stream import Stream
 
 COMPILE_TIMEOUT = 30.0
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("load.c", "paced.c"))
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("load.c", "paced.c", "audience.c"))
 _MISMATCH, _UNASKED, _LOST, _FAILED = 1, 2, 3, 4
 
 

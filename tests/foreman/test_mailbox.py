@@ -81,3 +81,18 @@ def test_threads_that_meet_get_the_same_mailbox() -> None:
         assert len(found) == 4
         assert len(set(map(id, found))) == 1
         assert mailbox_of(worker) is found[0]
+
+
+def test_all_is_taken_if_all_of_it_fits() -> None:
+    mailbox = Mailbox()
+    assert mailbox.waits is False
+    assert mailbox.take_if(lambda _call: True) == []
+    assert mailbox.put(call(1), 60, 100) is True
+    assert mailbox.put(call(2), 40, 100) is False
+    assert mailbox.take_if(lambda found: found != call(2)) == []
+    assert mailbox.waits is True
+    assert mailbox.take_if(lambda _call: True) == [call(1), call(2)]
+    assert mailbox.waits is False
+    assert mailbox.put(call(3), 100, 100) is False, "its owner was woken, and comes yet"
+    assert mailbox.take() == [call(3)]
+    assert mailbox.put(call(4)) is True
