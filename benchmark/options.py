@@ -45,12 +45,23 @@ def add_common(parser: argparse.ArgumentParser, transport: str) -> None:
         default=transport,
         help=f"URL scheme (default: {transport})",
     )
-    parser.add_argument(
+    add_results(parser)
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Where the results go; `benchmark.record.target` knows what is meant."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--json",
         type=Path,
         metavar="PATH",
         help="where the results go (default: a new file in ./benchmark-results, which version"
         " control ignores)",
+    )
+    where.add_argument(
+        "--save",
+        action="store_true",
+        help="keep the results in benchmark/results, of which the documents are made",
     )
 
 

@@ -79,7 +79,7 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
     for line in remarks(plan, summary, runs[0].result.client):
         console.print(line, soft_wrap=True)
     record.save(
-        options.json or record.default_path(f"echo-{plan.transport}"),
+        record.target(options, "echo", plan.transport),
         {
             "benchmark": "echo",
             **record.describe(arguments),
