@@ -89,5 +89,5 @@ def add_load(parser: argparse.ArgumentParser, seconds: float, warmup: float) -> 
         "--client",
         choices=("auto", "c", "python"),
         default="auto",
-        help="load client (default: auto, which is C where a compiler is there, Python for TLS)",
+        help="load client (default: auto, which is C where a compiler and what it needs are there)",
     )
