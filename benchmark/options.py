@@ -79,9 +79,11 @@ def add_servers(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_load(parser: argparse.ArgumentParser, seconds: float, warmup: float) -> None:
+def add_load(
+    parser: argparse.ArgumentParser, seconds: float, warmup: float, size: int | None = 128
+) -> None:
     """Payload, times and client of a load."""
-    add_number(parser, "--size", int, 0, 128, "BYTES", "payload of a message, bytes")
+    add_number(parser, "--size", int, 0, size, "BYTES", "payload of a message, bytes")
     add_number(parser, "--seconds", float, 0.01, seconds, "S", "measured in each round")
     about = "load before each measurement, seconds"
     add_number(parser, "--warmup", float, 0, warmup, "S", about)

@@ -34,6 +34,13 @@ def obstacle(path: Path) -> str | None:
     return None
 
 
+def require(path: Path) -> None:
+    """Raise BenchmarkError where a picture cannot be drawn into that file."""
+    missing = obstacle(path)
+    if missing is not None:
+        raise BenchmarkError(missing)
+
+
 def digest(results: Results) -> str:
     """Tells results from others."""
     return sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()
@@ -67,9 +74,7 @@ def draw_mixed(path: Path, results: Results) -> None:
     Raises:
         BenchmarkError: The file cannot be written, or what draws it is not installed.
     """
-    missing = obstacle(path)
-    if missing is not None:
-        raise BenchmarkError(missing)
+    require(path)
     from matplotlib.figure import Figure
 
     mixed, outcomes = Mixed(**results["settings"]), results["outcomes"]

@@ -58,7 +58,8 @@ class NativeTls:
     def recv(self, size: int) -> bytes:
         """Receive what is there; nothing at the end."""
         buffer = ctypes.create_string_buffer(size)
-        return buffer.raw[: self._outcome(self._library.tls_recv(self.handle, buffer, size))]
+        count = self._outcome(self._library.tls_recv(self.handle, buffer, size))
+        return buffer.raw[:count]
 
     def close(self) -> None:
         """Close the socket and let go of everything."""

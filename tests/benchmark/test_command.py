@@ -25,7 +25,8 @@ SHORT = ("--seconds", "0.3", "--warmup", "0.1", "--connections", "4")
 def echo(tmp_path: Path, *options: str) -> Any:
     path = tmp_path / "results.json"
     assert main(["echo", *SHORT, "--json", str(path), *options]) == 0
-    return json.loads(path.read_text())
+    (case,) = json.loads(path.read_text())["cases"]
+    return case
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls", "unix"])
@@ -47,7 +48,8 @@ def test_echo_against_a_bare_protocol(
 def test_echo_beside_peers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for module in ("websockets", "aiohttp"):
         pytest.importorskip(module)
-    results = echo(tmp_path, "--server", "websockets", "--peers", "aiohttp", "--rounds", "2")
+    options = ("--server", "websockets", "--peers", "aiohttp", "--rounds", "2")
+    results = echo(tmp_path, "--transport", "ws", *options)
     shown = capfd.readouterr().out
     assert "websockets / aiohttp: messages/s" in shown
     assert list(results["summary"]) == ["websockets", "aiohttp"]
@@ -83,7 +85,7 @@ def test_a_peer_without_the_transport_is_an_error() -> None:
 
 
 def test_an_unknown_server_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["echo", "--server", "nginx"]) == 1
+    assert main(["echo", "--server", "nginx", "--transport", "ws"]) == 1
     assert "there is no server 'nginx'" in capfd.readouterr().err
 
 
