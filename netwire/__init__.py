@@ -35,6 +35,7 @@ from netwire.http import Headers, Request, Response
 from netwire.limits import Limits
 from netwire.tls import TlsEngine
 from netwire.url import Endpoint, parse_url
+from netwire.websocket import Deflate
 from netwire.wire import Message, State, Transform, TransformFactory, Wire
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Backoff",
     "Closed",
     "ConnectionLost",
+    "Deflate",
     "Endpoint",
     "Event",
     "Failed",
