@@ -63,7 +63,7 @@ _WEBSOCKET = ("ws", "wss", "ws+unix")
 SERVERS = {
     kind.name: kind
     for kind in (
-        ServerKind(name=OURS, requires="netserver", transports=_ALL, works=True),
+        ServerKind(name=OURS, requires="netserver", transports=_ALL, works=True, deflates=True),
         ServerKind(name=UNMETERED, requires="netserver", transports=_ALL, variant_of=OURS),
         ServerKind(name="picows", requires="picows", transports=("ws", "wss")),
         ServerKind(name="websockets", requires="websockets", transports=_WEBSOCKET, deflates=True),
