@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.commands import build_parser
+from benchmark.commands import build_parser, idle_memory
 from benchmark.errors import BenchmarkError
 from benchmark.servers import SERVERS, ServerKind, choose_peers, choose_server
 
@@ -139,7 +139,14 @@ def test_idle_memory(tmp_path: Path, capfd: pytest.CaptureFixture[str], transpor
     options = ["--connections", "200", "--transport", transport, "--json", str(path)]
     assert main(["idle-memory", *options]) == 0
     assert "KiB per connection" in capfd.readouterr().out
-    (found,) = json.loads(path.read_text())["results"]
+    results = json.loads(path.read_text())
+    (found,) = results["results"]
+    (bar,) = results["bars"] or [None]
+    assert (bar is not None) is (transport == "ws")
+    if bar is not None:
+        assert bar["met"] is (found["bytes_per_connection"] <= 4096)
+    memory = f"| foreman | 200 | {found['bytes_per_connection'] / 1024:.1f} |"
+    assert memory in idle_memory.KEPT.blocks["idle-memory"](results)
     assert (found["server"], found["connections"]) == ("foreman", 200)
     assert found["after"] > 0
 
