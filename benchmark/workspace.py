@@ -1,6 +1,6 @@
 """A temporary directory with what servers and load clients need.
 
-Sockets, a certificate, the compiled load client, the compiled peers.
+Sockets, a certificate, the compiled peers; and where the compiled load client is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import define, field
 
 from benchmark.errors import BenchmarkError
-from benchmark.load.library import Library, compile_library
+from benchmark.load.library import Library, compiled_library
 from benchmark.peers.compiler import Compiler
 
 TLS = ("wss", "tls")
@@ -75,7 +75,7 @@ def open_workspace(transport: str, client: str) -> Iterator[Workspace]:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         directory = Path(name)
         certificate, authority = _issue(directory) if secured else (None, None)
-        native = None if client == "python" else compile_library(directory)
+        native = None if client == "python" else compiled_library()
         if client == "c":
             obstacle = "it needs Linux and a C compiler"
             if native is not None:

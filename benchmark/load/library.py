@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from attrs import frozen
@@ -40,6 +43,14 @@ class Library:
         if deflate and not self.deflate:
             return "zlib's headers are not installed: apt-get install zlib1g-dev"
         return None
+
+
+@cache
+def compiled_library() -> Library | None:
+    """What `compile_library` makes, made once in the life of this process, and removed with it."""
+    directory = tempfile.TemporaryDirectory(prefix="benchmark-load-")
+    atexit.register(directory.cleanup)
+    return compile_library(Path(directory.name))
 
 
 def compile_library(directory: Path) -> Library | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmark.load.library import compile_library
+from benchmark.load.library import compiled_library
 from benchmark.servers import ServerKind
 
 Answer = Callable[[socket.socket, bytes], None]
@@ -74,9 +74,9 @@ def start_server() -> Iterator[StartServer]:
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> str | None:
+def library() -> str | None:
     """The compiled load client; None where it cannot be compiled."""
-    library = compile_library(tmp_path_factory.mktemp("library"))
+    library = compiled_library()
     if os.environ.get("FORBID_SKIPS") == "1":
         assert library is not None
         assert library.obstacle(tls=True, deflate=True) is None

@@ -14,6 +14,9 @@ import trustme
 from attrs import evolve, frozen
 from websockets.sync.server import ServerConnection, serve
 
+from benchmark import workspace
+from benchmark.errors import BenchmarkError
+from benchmark.load import library as library_module
 from benchmark.load.client import ConnectionLost, LoadError, Mismatch, Stalled
 from benchmark.load.plan import Plan
 from benchmark.load.run import open_client, run
@@ -198,3 +201,30 @@ def test_handshakes_are_for_c_and_websocket(dial: Plan) -> None:
     for plan in (evolve(dial, library=None), evolve(dial, url="tcp://127.0.0.1:1")):
         with pytest.raises(LoadError, match="handshakes need"):
             open_client(plan)
+
+
+def test_without_headers_it_is_compiled_without_what_needs_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, library: str | None
+) -> None:
+    if library is None:
+        pytest.skip("there is no C compiler, or no epoll")
+    monkeypatch.setattr(library_module, "_has_header", lambda _compiler, _header: False)
+    found = library_module.compile_library(tmp_path)
+    assert found is not None
+    assert (found.tls, found.deflate) == (False, False)
+    assert found.obstacle(tls=False, deflate=False) is None
+    assert "apt-get install libssl-dev" in str(found.obstacle(tls=True, deflate=False))
+    assert "apt-get install zlib1g-dev" in str(found.obstacle(tls=False, deflate=True))
+    plain = Plan(url="tcp://127.0.0.1:1", connections=1, library=str(found.path))
+    with pytest.raises(LoadError, match="connection 0 to tcp://127"):
+        open_client(plain)
+    monkeypatch.setattr(workspace, "compiled_library", lambda: found)
+    with workspace.open_workspace("wss", "auto") as opened:
+        assert opened.library is None
+        assert opened.library_for("ws") == str(found.path)
+        assert opened.library_for("ws", deflate=True) is None
+    with (
+        pytest.raises(BenchmarkError, match="libssl-dev"),
+        workspace.open_workspace("wss", "c"),
+    ):
+        pytest.fail("it opened")
