@@ -1,11 +1,12 @@
-"""The echo scenario: every server under the same closed loop, interleaved in rounds."""
+"""The echo scenario: every server under the same closed loops, interleaved in rounds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from attrs import frozen
 
+from benchmark.cases import Case
 from benchmark.load.plan import Plan, Result
 from benchmark.processes import choose_cpus, run_load, running_server
 from benchmark.servers import ServerKind
@@ -13,41 +14,54 @@ from benchmark.workspace import Workspace
 
 
 @frozen(kw_only=True)
+class Row:
+    """A case and who is measured by it.
+
+    Args:
+        case: The load.
+        servers: The server under test first, then its peers.
+        missing: Who is left out, and why.
+    """
+
+    case: Case
+    servers: Sequence[ServerKind]
+    missing: Sequence[str] = ()
+
+
+@frozen(kw_only=True)
 class Echo:
     """What to measure.
 
     Args:
-        transport: The URL scheme that every server listens on.
-        servers: The server under test first, then its peers.
-        connections: Connections of each run.
-        in_flight: Messages each connection keeps under way.
-        size: Payload of a message, bytes.
+        rows: The cases, each with its servers.
+        connections: Connections of each run; of handshakes, how many at a time.
         seconds: Measured in each run.
         warmup: Seconds of load before each measurement.
-        rounds: How often each server has its turn.
+        rounds: How often each server has its turn in each row.
     """
 
-    transport: str
-    servers: Sequence[ServerKind]
+    rows: Sequence[Row]
     connections: int
-    in_flight: int
-    size: int
     seconds: float
     warmup: float
     rounds: int
 
-    def turns(self) -> list[tuple[int, ServerKind]]:
-        """Rounds and servers in the order in which they run.
+    def turns(self) -> Iterator[tuple[int, Row, ServerKind]]:
+        """Rounds, rows and servers in the order in which they run.
 
-        Each round begins with another server, so that none always follows the same one, and
-        what changes on the machine meanwhile falls on all of them.
+        In each round a row begins with another server, so that none always follows the same one,
+        and what changes on the machine meanwhile falls on all of them.
         """
-        count = len(self.servers)
-        return [
-            (number + 1, self.servers[(number + turn) % count])
-            for number in range(self.rounds)
-            for turn in range(count)
-        ]
+        for number in range(self.rounds):
+            for row in self.rows:
+                count = len(row.servers)
+                for turn in range(count):
+                    yield number + 1, row, row.servers[(number + turn) % count]
+
+    @property
+    def turns_count(self) -> int:
+        """How many turns there are."""
+        return self.rounds * sum(len(row.servers) for row in self.rows)
 
 
 @frozen(kw_only=True)
@@ -55,6 +69,7 @@ class Run:
     """One server's turn in one round."""
 
     round: int
+    case: str
     server: str
     result: Result
 
@@ -62,6 +77,7 @@ class Run:
 async def run_turn(
     echo: Echo,
     number: int,
+    case: Case,
     kind: ServerKind,
     workspace: Workspace,
     progress: Callable[[float, int], None],
@@ -72,17 +88,20 @@ async def run_turn(
         BenchmarkError: One of them failed.
     """
     server_cpu, client_cpu = choose_cpus()
-    async with running_server(kind, echo.transport, workspace, server_cpu) as server:
+    arguments = ("--deflate",) if case.deflate else ()
+    async with running_server(kind, case.transport, workspace, server_cpu, arguments) as server:
         plan = Plan(
             url=server.urls[0],
             connections=echo.connections,
-            in_flight=echo.in_flight,
-            size=echo.size,
+            in_flight=case.in_flight,
+            size=case.size,
+            deflate=case.deflate,
+            handshakes=case.handshakes,
             seconds=echo.seconds,
             warmup=echo.warmup,
             certificate=workspace.authority,
-            library=workspace.library,
+            library=workspace.library_for(case.transport, deflate=case.deflate),
             server_pid=server.child.pid,
         )
         result = await run_load(plan, client_cpu, progress)
-    return Run(round=number, server=kind.name, result=result)
+    return Run(round=number, case=case.name, server=kind.name, result=result)

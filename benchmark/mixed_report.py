@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from benchmark.kept import Results, provenance
 from benchmark.mixed import SLOW, STRICT, Mixed
 from benchmark.mixed_run import QUIET, Outcome
 from benchmark.report import latency
-from benchmark.tables import plain_table
+from benchmark.tables import markdown_table, plain_table
 from benchmark.timeline import KEPT
 
 _DOES = {"compute": "computes", "sleep": "sleeps", "both": "computes and sleeps"}
@@ -160,3 +161,18 @@ def described(outcome: Outcome) -> dict[str, object]:
             for name, timeline in outcome.timelines.items()
         },
     }
+
+
+def block(results: Results) -> str:
+    """The table of a results file in Markdown."""
+    rows = []
+    for outcome in results["outcomes"]:
+        server = outcome["server"]
+        for name, figures in outcome["classes"].items():
+            columns = ("declared", "p50", "p99", "p99.9", "max")
+            latencies = [latency(figures[f"{column}_seconds"]) for column in columns]
+            kept = "kept" if figures["kept"] else "**broken**"
+            rows.append((server, name, *latencies, f"{figures['missed']:,}", kept))
+            server = ""
+    head = ("server", "class", "declared", "p50", "p99", "p99.9", "max", "missed", "promise")
+    return f"{markdown_table(head, rows, words=2)}\n\n{provenance(results)}"

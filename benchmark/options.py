@@ -45,12 +45,23 @@ def add_common(parser: argparse.ArgumentParser, transport: str) -> None:
         default=transport,
         help=f"URL scheme (default: {transport})",
     )
-    parser.add_argument(
+    add_results(parser)
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Where the results go; `benchmark.record.target` knows what is meant."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--json",
         type=Path,
         metavar="PATH",
         help="where the results go (default: a new file in ./benchmark-results, which version"
         " control ignores)",
+    )
+    where.add_argument(
+        "--save",
+        action="store_true",
+        help="keep the results in benchmark/results, of which the documents are made",
     )
 
 
@@ -68,9 +79,11 @@ def add_servers(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_load(parser: argparse.ArgumentParser, seconds: float, warmup: float) -> None:
+def add_load(
+    parser: argparse.ArgumentParser, seconds: float, warmup: float, size: int | None = 128
+) -> None:
     """Payload, times and client of a load."""
-    add_number(parser, "--size", int, 0, 128, "BYTES", "payload of a message, bytes")
+    add_number(parser, "--size", int, 0, size, "BYTES", "payload of a message, bytes")
     add_number(parser, "--seconds", float, 0.01, seconds, "S", "measured in each round")
     about = "load before each measurement, seconds"
     add_number(parser, "--warmup", float, 0, warmup, "S", about)
@@ -78,5 +91,5 @@ def add_load(parser: argparse.ArgumentParser, seconds: float, warmup: float) -> 
         "--client",
         choices=("auto", "c", "python"),
         default="auto",
-        help="load client (default: auto, which is C where a compiler is there, Python for TLS)",
+        help="load client (default: auto, which is C where a compiler and what it needs are there)",
     )

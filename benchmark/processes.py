@@ -185,6 +185,7 @@ async def running_server(
         *("--transport", transport),
         *("--path", workspace.socket_path()),
         *("--certificate", workspace.certificate or ""),
+        *kind.arguments,
         *arguments,
     ]
     if kind.compiler is not None:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shlex
+import shutil
+import ssl
+import subprocess
 import sys
+import zlib
+from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -17,7 +23,27 @@ from rich.console import Console
 from benchmark.errors import BenchmarkError
 
 RESULTS = Path("benchmark-results")
-_PACKAGES = ("foreman-server", "wsproto", "uvloop", "picows", "websockets", "aiohttp", "uvicorn")
+KEPT = Path(__file__).parent / "results"  # under version control: what the documents are made of
+_PACKAGES = (
+    *("foreman-server", "wsproto", "uvloop", "picows", "websockets", "aiohttp", "uvicorn"),
+    *("aiofastnet", "h11", "isal", "zlib-ng"),
+)
+_PROGRAMS = {"go": ("go", "version"), "erlang": ("erl", "-version")}
+_NUMBER = re.compile(r"\d+(\.\d+)+")
+
+
+def target(options: Namespace, name: str, variant: str = "") -> Path:
+    """The file that a command line asks for (`benchmark.options.add_results`).
+
+    Args:
+        options: What was parsed.
+        name: The command, which the kept file is named after.
+        variant: What a new file's name tells besides.
+    """
+    if options.save:
+        return KEPT / f"{name}.json"
+    path: Path | None = options.json
+    return path or default_path("-".join(filter(None, (name, variant))))
 
 
 def default_path(name: str) -> Path:
@@ -41,7 +67,12 @@ def describe(command: Sequence[str]) -> dict[str, object]:
             "processor": _processor(),
             "cpus": os.cpu_count(),
         },
-        "versions": {"python": sys.version.split()[0], **_versions()},
+        "versions": {
+            "python": sys.version.split()[0],
+            "openssl": ssl.OPENSSL_VERSION.split()[1],
+            "zlib": zlib.ZLIB_RUNTIME_VERSION,
+            **_versions(),
+        },
     }
 
 
@@ -89,6 +120,11 @@ def _versions() -> dict[str, str]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue  # a peer that is not installed, or this package run from a checkout
+    for name, command in _PROGRAMS.items():
+        if shutil.which(command[0]):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if number := _NUMBER.search(done.stdout + done.stderr):
+                versions[name] = number[0]
     return versions
 
 

@@ -7,6 +7,7 @@ from statistics import median
 
 from rich.table import Table
 
+from benchmark.cases import Case
 from benchmark.echo import Echo, Run
 from benchmark.idle import IdleMemory
 from benchmark.load.plan import Result
@@ -42,7 +43,7 @@ def described(result: Result) -> dict[str, object]:
 
 
 def medians(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
-    """The median of every figure over the rounds, by server."""
+    """The median of every figure over the rounds of a case, by server."""
     by_server: dict[str, list[dict[str, float]]] = {}
     for run in runs:
         by_server.setdefault(run.server, []).append(figures_of(run.result))
@@ -53,8 +54,8 @@ def medians(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
 
 
 def ratios(server: str, summary: Mapping[str, Figures]) -> dict[str, dict[str, float]]:
-    """The medians of a server over those of each other one, by peer."""
-    ours = summary[server]
+    """The medians of a server over those of each other one, by peer; empty where it has none."""
+    ours = summary.get(server, {})
     return {
         peer: {
             name: ours[name] / theirs[name]
@@ -62,7 +63,7 @@ def ratios(server: str, summary: Mapping[str, Figures]) -> dict[str, dict[str, f
             if theirs[name]
         }
         for peer, theirs in summary.items()
-        if peer != server
+        if peer != server and ours
     }
 
 
@@ -78,12 +79,12 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
-def echo_title(echo: Echo) -> str:
-    """What the table shows, in one line."""
+def echo_title(echo: Echo, case: Case) -> str:
+    """What the table of a case shows, in one line."""
     rounds = f"medians of {echo.rounds} rounds" if echo.rounds > 1 else "one round"
     return (
-        f"{echo.transport} echo: {echo.connections} connections, {echo.in_flight} in flight,"
-        f" {echo.size} bytes; {rounds} of {echo.seconds:g} s; round trips in ms"
+        f"{case.transport} echo: {echo.connections} connections, {case.in_flight} in flight,"
+        f" {case.size} bytes; {rounds} of {echo.seconds:g} s; round trips in ms"
     )
 
 
@@ -103,27 +104,31 @@ def echo_table(summary: Mapping[str, Figures]) -> Table:
     return table
 
 
-def remarks(echo: Echo, summary: Mapping[str, Figures], client: str) -> list[str]:
-    """What is to be said under the table: ratios, and whether the client was in the way."""
-    server = echo.servers[0].name
+def remarks(server: str, summary: Mapping[str, Figures], runs: Sequence[Run]) -> list[str]:
+    """What is to be said under a case's table: ratios, the client, whether it was in the way."""
     lines = [
         f"{server} / {peer}: messages/s {ratio['messages_per_second']:.2f}"
         f", p50 {ratio['p50_seconds']:.2f}, p99 {ratio['p99_seconds']:.2f}"
         for peer, ratio in ratios(server, summary).items()
     ]
-    language = "C" if client == "c" else "Python"
+    language = "C" if runs[0].result.client == "c" else "Python"
     lines.append(f"Load client in {language}, in a process of its own; every reply compared.")
-    slowed = [
-        name
-        for name, figures in summary.items()
-        if figures["client_cpu"] >= BOTTLENECK and figures.get("server_cpu", 0.0) < BOTTLENECK
-    ]
+    slowed = bottlenecks(summary)
     if slowed:
         lines.append(
             f"The load client was the bottleneck for {', '.join(slowed)}:"
             " the server may be faster than its figure."
         )
     return lines
+
+
+def bottlenecks(summary: Mapping[str, Figures]) -> list[str]:
+    """The servers for which the load client was busy all the time, and they were not."""
+    return [
+        name
+        for name, figures in summary.items()
+        if figures["client_cpu"] >= BOTTLENECK and figures.get("server_cpu", 0.0) < BOTTLENECK
+    ]
 
 
 def idle_table(found: Sequence[IdleMemory]) -> Table:

@@ -25,6 +25,10 @@ class ServerKind:
         transports: The URL schemes that it can listen on.
         compiler: What makes the program behind `program`, where that is not in Python.
         works: Whether it obeys the orders of `benchmark.peers.work`, on two listeners.
+        deflates: Whether it speaks permessage-deflate.
+        variant_of: The server that it is another form of: it is measured only when it is asked
+            for by name, or where a row of the echo benchmark has it.
+        arguments: Further options of its program.
     """
 
     name: str
@@ -32,14 +36,20 @@ class ServerKind:
     transports: tuple[str, ...]
     compiler: Compiler | None = None
     works: bool = False
+    deflates: bool = False
+    variant_of: str | None = None
+    arguments: tuple[str, ...] = ()
 
     @property
     def program(self) -> str:
         """The module to run with ``python -m``."""
-        return f"benchmark.peers.{self.name.replace('-', '_')}_server"
+        name = self.variant_of if self.arguments and self.variant_of else self.name
+        return f"benchmark.peers.{name.replace('-', '_')}_server"
 
-    def obstacle(self, transport: str) -> str | None:
+    def obstacle(self, transport: str, *, deflate: bool = False) -> str | None:
         """Why it cannot be run, or None when it can."""
+        if deflate and not self.deflates:
+            return f"{self.name} does not speak permessage-deflate"
         if transport not in self.transports:
             return f"{self.name} listens on {' '.join(self.transports)}, not on {transport}"
         if self.requires is not None and find_spec(self.requires) is None:
@@ -53,13 +63,35 @@ _WEBSOCKET = ("ws", "wss", "ws+unix")
 SERVERS = {
     kind.name: kind
     for kind in (
-        ServerKind(name=OURS, requires="netserver", transports=_ALL, works=True),
-        ServerKind(name=UNMETERED, requires="netserver", transports=_ALL),
+        ServerKind(name=OURS, requires="netserver", transports=_ALL, works=True, deflates=True),
+        ServerKind(name=UNMETERED, requires="netserver", transports=_ALL, variant_of=OURS),
         ServerKind(name="picows", requires="picows", transports=("ws", "wss")),
-        ServerKind(name="websockets", requires="websockets", transports=_WEBSOCKET),
-        ServerKind(name="aiohttp", requires="aiohttp", transports=_WEBSOCKET),
-        ServerKind(name="uvicorn", requires="uvicorn", transports=_WEBSOCKET),
+        ServerKind(name="websockets", requires="websockets", transports=_WEBSOCKET, deflates=True),
+        ServerKind(name="aiohttp", requires="aiohttp", transports=_WEBSOCKET, deflates=True),
+        ServerKind(name="uvicorn", requires="uvicorn", transports=_WEBSOCKET, deflates=True),
         ServerKind(name="uvloop", requires="uvloop", transports=("tcp", "tls", "unix")),
+        ServerKind(
+            name="picows-uvloop",
+            requires="picows",
+            transports=("ws", "wss"),
+            variant_of="picows",
+            arguments=("--uvloop",),
+        ),
+        ServerKind(
+            name="aiohttp-fastnet",
+            requires="aiofastnet",
+            transports=("ws", "wss"),
+            variant_of="aiohttp",
+            arguments=("--fastnet",),
+            deflates=True,
+        ),
+        ServerKind(
+            name="uvloop-fastnet",
+            requires="aiofastnet",
+            transports=("tcp", "tls"),
+            variant_of="uvloop",
+            arguments=("--fastnet",),
+        ),
         ServerKind(name="one-loop", requires="uvloop", transports=("tcp",), works=True),
         ServerKind(name="thread-pool", requires="uvloop", transports=("tcp",), works=True),
         ServerKind(name="go", requires=None, transports=("tcp",), compiler=GO, works=True),
@@ -104,7 +136,11 @@ def choose_peers(
     if names != "all":
         wanted = dict.fromkeys(name.strip() for name in names.split(","))
         return [choose_server(name, transport) for name in wanted if name != server], ()
-    others = [kind for kind in SERVERS.values() if kind.name not in (server, OURS, UNMETERED)]
+    others = [
+        kind
+        for kind in SERVERS.values()
+        if kind.variant_of is None and kind.name not in (server, OURS)
+    ]
     found = [kind for kind in others if kind.obstacle(transport) is None]
     skipped = [
         f"skipped: {kind.obstacle(transport)}"

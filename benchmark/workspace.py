@@ -1,6 +1,6 @@
 """A temporary directory with what servers and load clients need.
 
-Sockets, a certificate, the compiled load client, the compiled peers.
+Sockets, a certificate, the compiled peers; and where the compiled load client is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import define, field
 
 from benchmark.errors import BenchmarkError
-from benchmark.load.native import compile_library
+from benchmark.load.library import Library, compiled_library
 from benchmark.peers.compiler import Compiler
 
 TLS = ("wss", "tls")
@@ -30,18 +30,26 @@ class Workspace:
         directory: Where they are.
         certificate: PEM file with a server's certificate and key, for 127.0.0.1, if TLS is used.
         authority: PEM file with the authority that signed it, if TLS is used.
-        library: The load client in C; None where it is not used.
+        library: The load client in C, if it is used and speaks the transport; None otherwise.
+        native: The load client in C, whatever it speaks; None where it is not used.
     """
 
     directory: Path
     certificate: str | None
     authority: str | None
     library: str | None
+    native: Library | None = None
     _numbers: Iterator[int] = field(factory=count)
 
     def socket_path(self) -> str:
         """A path for a Unix socket that was not used before."""
         return str(self.directory / f"{next(self._numbers)}.sock")
+
+    def library_for(self, transport: str, *, deflate: bool = False) -> str | None:
+        """The load client in C, if it is used and can do this; None for the one in Python."""
+        if self.native is None or self.native.obstacle(tls=transport in TLS, deflate=deflate):
+            return None
+        return str(self.native.path)
 
     async def program(self, compiler: Compiler) -> str:
         """The program that a compiler makes, compiled here when it is first asked for.
@@ -57,29 +65,32 @@ def open_workspace(transport: str, client: str) -> Iterator[Workspace]:
     """Make what a transport and a load client need.
 
     Args:
-        transport: A URL scheme.
+        transport: A URL scheme; one with TLS has a certificate made, which also serves others.
         client: ``c``, ``python``, or ``auto`` for C where it can be compiled and do the job.
 
     Raises:
         BenchmarkError: Something is missing on this machine.
     """
     secured = transport in TLS
-    if client == "c" and secured:
-        raise BenchmarkError("the load client in C does not speak TLS; use --client python")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         directory = Path(name)
         certificate, authority = _issue(directory) if secured else (None, None)
-        library = None
-        if client != "python" and not secured:
-            library = compile_library(directory)
-            if client == "c" and library is None:
-                raise BenchmarkError("the load client in C needs Linux and a C compiler")
-        yield Workspace(
+        native = None if client == "python" else compiled_library()
+        if client == "c":
+            obstacle = "it needs Linux and a C compiler"
+            if native is not None:
+                obstacle = native.obstacle(tls=secured, deflate=False) or ""
+            if obstacle:
+                raise BenchmarkError(f"the load client in C cannot be used: {obstacle}")
+        workspace = Workspace(
             directory=directory,
             certificate=certificate,
             authority=authority,
-            library=None if library is None else str(library),
+            library=None,
+            native=native,
         )
+        workspace.library = workspace.library_for(transport)
+        yield workspace
 
 
 def _issue(directory: Path) -> tuple[str, str]:

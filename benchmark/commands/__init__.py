@@ -2,14 +2,17 @@
 
 A command's module has ``add_options(commands)``, which adds its parser and names the coroutine
 function behind it, ``run(options, arguments, console)``, by ``set_defaults(run=run)``. What it
-measures is in a module of its own, one level up.
+measures is in a module of its own, one level up. It may have ``KEPT``, a `benchmark.kept.Kept`:
+the run whose results are kept in `benchmark/results`, and what the documents show of them.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from benchmark.commands import broadcast, echo, idle_cpu, idle_memory, mixed, moves, policy
+from benchmark.commands import all as every
+from benchmark.commands import broadcast, echo, idle_cpu, idle_memory, mixed, moves, policy, report
+from benchmark.kept import Kept
 
 COMMANDS = (
     echo,
@@ -19,7 +22,14 @@ COMMANDS = (
     policy,
     idle_memory,
     idle_cpu,
+    every,
+    report,
 )
+
+
+def all_kept() -> list[Kept]:
+    """What is kept, of all commands."""
+    return [command.KEPT for command in COMMANDS if hasattr(command, "KEPT")]
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -10,9 +10,21 @@ from rich.console import Console
 
 from benchmark import record
 from benchmark.idle import measure_cpu
+from benchmark.kept import Kept, Results, provenance
 from benchmark.options import Commands, add_common, add_number
 from benchmark.servers import OURS, choose_server
 from benchmark.workspace import open_workspace
+
+
+def block(results: Results) -> str:
+    """A sentence in Markdown."""
+    return (
+        f"{results['nodes']} idle nodes with {results['connections']} open connections use"
+        f" {results['cpu_share']:.2%} of a core.\n\n{provenance(results)}"
+    )
+
+
+KEPT = Kept(name="idle-cpu", quick=("--seconds", "0.5"), blocks={"idle-cpu": block})
 
 
 def add_options(commands: Commands) -> None:
@@ -52,7 +64,7 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
         soft_wrap=True,
     )
     record.save(
-        options.json or record.default_path("idle-cpu"),
+        record.target(options, "idle-cpu"),
         {
             "benchmark": "idle-cpu",
             **record.describe(arguments),

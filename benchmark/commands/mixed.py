@@ -12,13 +12,22 @@ from rich.console import Console
 
 from benchmark import picture, record
 from benchmark.errors import BenchmarkError
+from benchmark.kept import Kept
 from benchmark.mixed import Mixed
-from benchmark.mixed_report import described, remarks, table, title
+from benchmark.mixed_report import block, described, remarks, table, title
 from benchmark.mixed_run import run_server, undisturbed
 from benchmark.options import Commands, add_common, add_load, add_number
 from benchmark.progress import Progress
 from benchmark.servers import OURS, SERVERS, ServerKind, choose_server
 from benchmark.workspace import open_workspace
+
+KEPT = Kept(
+    name="mixed",
+    arguments=("--tries", "3"),
+    quick=("--seconds", "1", "--warmup", "0.2", "--tries", "1"),
+    blocks={"mixed": block},
+    pictures={"mixed.svg": picture.draw_mixed},
+)
 
 
 def add_options(commands: Commands) -> None:
@@ -81,7 +90,7 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
     Raises:
         BenchmarkError: A server or the load failed, or the picture cannot be drawn.
     """
-    path = options.json or record.default_path(f"mixed-{options.transport}")
+    path = record.target(options, "mixed", options.transport)
     drawing = options.picture or path.with_suffix(".svg")
     obstacle = picture.obstacle(drawing)
     if obstacle and options.picture:
@@ -107,20 +116,19 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
     console.print(table(outcomes))
     for line in remarks(outcomes):
         console.print(line, soft_wrap=True)
-    record.save(
-        path,
-        {
-            "benchmark": "mixed",
-            **record.describe(arguments),
-            "settings": asdict(mixed),
-            "outcomes": [described(outcome) for outcome in outcomes],
-        },
-        console,
-    )
+    results = {
+        "benchmark": "mixed",
+        **record.describe(arguments),
+        "settings": asdict(mixed),
+        "outcomes": [described(outcome) for outcome in outcomes],
+    }
+    record.save(path, results, console)
+    if options.save and not options.picture:
+        return  # the report draws it
     if obstacle:
         console.print(f"No picture: {obstacle}", soft_wrap=True)
         return
-    picture.draw(drawing, mixed, outcomes)
+    picture.draw_mixed(drawing, results)
     console.print(f"Picture: {drawing}", soft_wrap=True)
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from benchmark import record
 from benchmark.errors import BenchmarkError
 from benchmark.histogram import Histogram
+from benchmark.kept import Kept, Results, provenance
 from benchmark.moves import MOVING, SMALLEST, Kind, Moves, Turn, Verdict, judge, order_of, run_turn
 from benchmark.options import Commands, add_common, add_number
 from benchmark.progress import Progress
@@ -23,6 +24,28 @@ from benchmark.workspace import open_workspace
 
 PERCENTS = ("p50", "p99", "p99.9")
 MOST_ROUNDS = 50  # after which the moves asked for are not to be had
+
+
+def block(results: Results) -> str:
+    """Some sentences in Markdown."""
+    found, settings = results["summary"], results["settings"]
+    pauses = " / ".join(latency(found["pause_seconds"][name]) for name in (*PERCENTS, "max"))
+    return (
+        f"{settings['connections']} connections that echo over `{settings['transport']}`, moved at"
+        f" random among {settings['nodes']} nodes: {found['done']:,} moves,"
+        f" {found['given_up']:,} given up, {found['messages']:,} replies compared, none lost,"
+        f" doubled or out of order. The pause of a move at a fixed rate of messages, p50 / p99 /"
+        f" p99.9 / max: {pauses} ms. With {found['moves_per_second']:,.0f} moves a second the"
+        f" server echoes {found['throughput_ratio']:.0%} of what it does without.\n\n"
+        f"{provenance(results)}"
+    )
+
+
+KEPT = Kept(
+    name="moves",
+    quick=("--moves", "20", "--seconds", "0.5", "--warmup", "0.1", "--rounds", "1"),
+    blocks={"moves": block},
+)
 
 
 def add_options(commands: Commands) -> None:
@@ -111,7 +134,7 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
     for line in _remarks(verdict):
         console.print(line, soft_wrap=True)
     record.save(
-        options.json or record.default_path(f"moves-{plan.transport}"),
+        record.target(options, "moves", plan.transport),
         {
             "benchmark": "moves",
             **record.describe(arguments),

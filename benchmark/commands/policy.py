@@ -5,24 +5,50 @@ from __future__ import annotations
 import asyncio
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 from attrs import asdict
 from rich.console import Console
 from rich.table import Table
 
 from benchmark import record
-from benchmark.options import Commands, add_number
+from benchmark.kept import Kept, Results, provenance
+from benchmark.options import Commands, add_number, add_results
 from benchmark.progress import Progress
 from benchmark.simulation.figures import Figures, figures_of
 from benchmark.simulation.population import KINDS
 from benchmark.simulation.world import RAMP, Settings, World
-from benchmark.tables import plain_table
+from benchmark.tables import markdown_table, plain_table
 
 SIZES = (1_000, 10_000, 100_000)  # a million can be asked for, and takes long
 FEWEST = 10  # so that there are some of every kind
 MOST_NODES = 10_000
 MOST_NODES_ONE_LOCK = 8
+
+
+def block(results: Results) -> str:
+    """The table of a results file in Markdown."""
+    rows = [
+        (
+            f"{one['workers']:,}",
+            f"{one['kept']:.3%}",
+            f"{one['nodes']:.1f}",
+            str(one["fewest_possible"]),
+            f"{one['moves_per_worker_hour']:.2f}",
+            f"{one['placement_p50'] * 1e6:,.0f} / {one['placement_p99'] * 1e6:,.0f}",
+            f"{one['review_p50'] * 1e6:,.0f} / {one['review_p99'] * 1e6:,.0f}",
+        )
+        for one in results["results"]
+    ]
+    head = ("workers", "kept", "nodes", "least possible", "moves per worker and hour")
+    times = ("placing, µs p50 / p99", "reviewing, µs p50 / p99")
+    return f"{markdown_table((*head, *times), rows, words=0)}\n\n{provenance(results)}"
+
+
+KEPT = Kept(
+    name="policy",
+    quick=("--workers", "100", "--seconds", "5", "--settle", "20"),
+    blocks={"policy": block},
+)
 
 
 def add_options(commands: Commands) -> None:
@@ -54,12 +80,7 @@ def add_options(commands: Commands) -> None:
     settle = f"simulated before that; all workers come within the first {RAMP:g}"
     add_number(parser, "--settle", float, RAMP, 60.0, "S", settle)
     add_number(parser, "--seed", int, 0, 0, "N", "for everything that is drawn at random")
-    parser.add_argument(
-        "--json",
-        type=Path,
-        metavar="PATH",
-        help="where the results go (default: a new file in ./benchmark-results)",
-    )
+    add_results(parser)
     parser.set_defaults(run=run)
 
 
@@ -95,7 +116,7 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
     for line in _remarks():
         console.print(line, soft_wrap=True)
     record.save(
-        options.json or record.default_path("policy"),
+        record.target(options, "policy"),
         {
             "benchmark": "policy",
             **record.describe(arguments),

@@ -100,6 +100,7 @@ int audience_owed(const struct audience *a) {
 }
 
 void audience_free(struct audience *a) {
+    for (int i = 0; i < a->count; i++) wire_close(a->wires + i);
     free(a->wires);
     free(a->sent_at);
     free(a->remaining);
@@ -121,7 +122,7 @@ struct audience *audience_new(int epoll, const int *descriptors, int count,
     a->histogram = histogram;
     a->report = report;
     for (int i = 0; i < count; i++) {
-        if (wire_open(a->wires + i, epoll, descriptors[i], ring, 0)) {
+        if (wire_open(a->wires + i, epoll, descriptors[i], NULL, ring, 0)) {
             audience_free(a);
             return NULL;
         }

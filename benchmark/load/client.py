@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import ClassVar
 
 from benchmark.histogram import Histogram
+from benchmark.load.native_tls import Channel
 
 
 class LoadError(Exception):
@@ -32,6 +32,35 @@ class Mismatch(LoadError):
         super().__init__(
             f"connection {connection}, reply {message}: byte {offset} is {received:#04x} and"
             f" not {expected:#04x}; the server did not send back what it was sent"
+        )
+
+
+class WrongByte(Exception):
+    """A byte of a reply's frame that is not as it must be; a `Mismatch` says where.
+
+    Args:
+        offset: Where in the frame.
+        expected: The byte that should have come.
+        received: The byte that came.
+    """
+
+    def __init__(self, offset: int, expected: int, received: int) -> None:
+        super().__init__(offset, expected, received)
+        self.offset = offset
+        self.expected = expected
+        self.received = received
+
+
+class Undecodable(Exception):
+    """A compressed reply that cannot be inflated, or has another size; `Corrupt` says which."""
+
+
+class Corrupt(LoadError):
+    """A server sent a compressed reply that cannot be inflated, or has another size."""
+
+    def __init__(self, connection: int, message: int) -> None:
+        super().__init__(
+            f"connection {connection}, reply {message}: it cannot be inflated to what was sent"
         )
 
 
@@ -64,10 +93,12 @@ class LoadClient(ABC):
     Attributes:
         name: What a report calls it.
         histogram: Latency of every reply since it was last cleared.
+        negotiated: What was agreed on about compression; None where there is none.
     """
 
     name: ClassVar[str]
     histogram: Histogram
+    negotiated: str | None = None
 
     @abstractmethod
     def run(self, until: int) -> None:
@@ -102,7 +133,7 @@ class LoadClient(ABC):
         """Say goodbye on every connection and close it."""
 
 
-def hang_up(sockets: Iterable[socket.socket], goodbye: bytes) -> None:
+def hang_up(sockets: Iterable[Channel], goodbye: bytes) -> None:
     """Close sockets, with a last word that need not be heard."""
     for sock in sockets:
         with sock, suppress(OSError):  # a server that failed is not there to hear it

@@ -3,16 +3,7 @@
  * Python opens the connections, calls load_run in slices of time, and decides when a run ends.
  * native.py has the other side of this interface, client.py what it means. One thread uses it.
  */
-#include <stdlib.h>
-
-#include "histogram.h"
-#include "wire.h"
-
-/* What Python sees; native.py declares the same fields. */
-struct report {
-    uint64_t messages, queued, maximum;
-    struct failure failure;
-};
+#include "report.h"
 
 struct connection {
     struct wire wire;  /* first, so that a wire's address is its connection's */
@@ -48,9 +39,7 @@ static int receive(struct load *load, struct connection *c) {
     if (status) return status;
     uint64_t now = now_ns(), after = wire_answered(&c->wire);
     c->heard = now;
-    for (uint64_t i = before; i < after; i++)
-        histogram_record(load->histogram, &load->report->maximum,
-                         now - c->sent_at[i % load->in_flight]);
+    for (uint64_t i = before; i < after; i++) report_record(load->report, load->histogram, now - c->sent_at[i % load->in_flight]);
     load->report->messages += after - before;
     return load->sending ? queue(load, c, after - before, now) : OK;
 }
@@ -95,13 +84,17 @@ int load_silent_since(const struct load *load, uint64_t before) {
 }
 
 void load_free(struct load *load) {
-    for (int i = 0; i < load->count; i++) free(load->connections[i].sent_at);
+    for (int i = 0; i < load->count; i++) {
+        wire_close(&load->connections[i].wire);
+        free(load->connections[i].sent_at);
+    }
     free(load->connections);
     free(load);
 }
 
-/* NULL when the kernel refuses; `epoll`, the descriptors and the ring stay the caller's. */
-struct load *load_new(int epoll, const int *descriptors, int count, const struct ring *ring,
+/* NULL when the kernel refuses; all that is passed in stays the caller's. */
+struct load *load_new(int epoll, const int *descriptors, SSL *const *tls,
+                      const struct ring *const *rings, const uint64_t *firsts, int count,
                       uint64_t in_flight, uint64_t *histogram, struct report *report) {
     struct load *load = calloc(1, sizeof *load);
     if (!load || !(load->connections = calloc((size_t)count, sizeof *load->connections))) abort();
@@ -111,10 +104,10 @@ struct load *load_new(int epoll, const int *descriptors, int count, const struct
     load->histogram = histogram;
     load->report = report;
     for (load->count = 0; load->count < count;) {
-        struct connection *c = load->connections + load->count;
+        int i = load->count++;
+        struct connection *c = load->connections + i;
         if (!(c->sent_at = calloc(in_flight, sizeof *c->sent_at))) abort();
-        uint64_t first = (uint64_t)load->count++;
-        if (wire_open(&c->wire, epoll, descriptors[first], ring, first)) {
+        if (wire_open(&c->wire, epoll, descriptors[i], tls[i], rings[i], firsts[i])) {
             load_free(load);
             return NULL;
         }

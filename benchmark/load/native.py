@@ -1,31 +1,28 @@
-"""The load clients in C, compiled when needed, and the closed loop, called through ctypes."""
+"""The closed loop in C, called through ctypes, and what it shares with the open one."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import select
-import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 from benchmark.histogram import Histogram
 from benchmark.load.client import (
     ConnectionLost,
+    Corrupt,
     LoadClient,
     LoadError,
     Mismatch,
     Unasked,
     hang_up,
 )
+from benchmark.load.native_tls import Channel, tls_of
 from benchmark.load.stream import Stream
 
-COMPILE_TIMEOUT = 30.0
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("load.c", "paced.c", "audience.c"))
-_MISMATCH, _UNASKED, _LOST, _FAILED = 1, 2, 3, 4
+_MISMATCH, _UNASKED, _LOST, _FAILED, _CORRUPT = 1, 2, 3, 4, 5
+_NO_DEFLATE, _WITH_TAKEOVER, _WITHOUT_TAKEOVER = 0, 1, 2
 
 
 class Failure(ctypes.Structure):
@@ -50,6 +47,8 @@ class Failure(ctypes.Structure):
             error = self.number_of_error
             why = os.strerror(error) if error else "closed"
             raise ConnectionLost(self.connection, self.message, why)
+        if status == _CORRUPT:
+            raise Corrupt(self.connection, self.message)
         if status == _FAILED:
             raise LoadError("the kernel refused to wait for the connections")
 
@@ -63,17 +62,38 @@ class Ring(ctypes.Structure):
         ("reply_size", ctypes.c_uint64),
         ("request", ctypes.c_char_p),
         ("reply", ctypes.c_char_p),
+        ("starts", ctypes.c_void_p),
+        ("deflate", ctypes.c_int32),
     )
 
     @classmethod
     def of(cls, stream: Stream) -> Ring:
         """The ring of a stream."""
         request, reply = stream.request_twice.obj, stream.reply_twice.obj
-        return cls(stream.frames, stream.request_size, stream.reply_size, request, reply)
+        starts = None if stream.starts is None else stream.starts.buffer_info()[0]
+        deflate = _NO_DEFLATE
+        if stream.deflate is not None:
+            deflate = _WITH_TAKEOVER if stream.deflate.server_takeover else _WITHOUT_TAKEOVER
+        sizes = (stream.frames, stream.request_size, stream.reply_size)
+        return cls(*sizes, request, reply, starts, deflate)
 
 
-class _Report(ctypes.Structure):
-    """`struct report` of load.c."""
+def rings_of(streams: Sequence[Stream]) -> ctypes.Array[Any]:
+    """An array of pointers to the ring of each; streams that are one have one ring."""
+    rings = {id(stream): Ring.of(stream) for stream in streams}
+    pointers = [ctypes.pointer(rings[id(stream)]) for stream in streams]
+    return (ctypes.POINTER(Ring) * len(pointers))(*pointers)
+
+
+def channels_of(channels: Sequence[Channel]) -> tuple[ctypes.Array[Any], ctypes.Array[Any]]:
+    """Their descriptors, and OpenSSL's objects behind them or null pointers."""
+    count = len(channels)
+    descriptors = (ctypes.c_int * count)(*(channel.fileno() for channel in channels))
+    return descriptors, (ctypes.c_void_p * count)(*map(tls_of, channels))
+
+
+class Report(ctypes.Structure):
+    """`struct report` of report.h."""
 
     _fields_ = (
         ("messages", ctypes.c_uint64),
@@ -83,35 +103,14 @@ class _Report(ctypes.Structure):
     )
 
 
-def compile_library(directory: Path) -> Path | None:
-    """Compile the clients into `directory`.
-
-    Returns:
-        The library, or None where there is no C compiler or no epoll to use it with.
-
-    Raises:
-        LoadError: There is a compiler and it failed; the message holds what it said.
-    """
-    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    if compiler is None or not sys.platform.startswith("linux"):
-        return None
-    library = directory / "load.so"
-    command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), *map(str, _SOURCES)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT, check=False
-    )
-    if done.returncode:
-        raise LoadError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
-    return library
-
-
 class NativeClient(LoadClient):
-    """Plain TCP and Unix sockets, driven by C; the interpreter lock is free meanwhile.
+    """Connections driven by C; the interpreter lock is free meanwhile.
 
     Args:
-        library: What `compile_library` returned.
-        sockets: Open, non-blocking, their handshakes done.
-        stream: The bytes to send and to expect.
+        library: Where what `benchmark.load.library` compiled is.
+        channels: Open, non-blocking, their handshakes done.
+        streams: The bytes that each one sends and expects.
+        firsts: The frame that each one begins with.
         in_flight: Messages each connection keeps under way.
     """
 
@@ -120,24 +119,28 @@ class NativeClient(LoadClient):
     def __init__(
         self,
         library: str,
-        sockets: Sequence[socket.socket],
-        stream: Stream,
+        channels: Sequence[Channel],
+        streams: Sequence[Stream],
+        firsts: Sequence[int],
         in_flight: int,
     ) -> None:
         self.histogram = Histogram()
-        self._sockets = sockets
-        self._stream = stream
-        self._ring = Ring.of(stream)
+        deflate = streams[0].deflate
+        self.negotiated = None if deflate is None else deflate.answer
+        self._channels = channels
+        self._streams = streams
+        self._rings = rings_of(streams)
         self._epoll = select.epoll()
-        self._report = _Report()
+        self._report = Report()
         self._library = ctypes.CDLL(library)
         self._library.load_new.restype = ctypes.c_void_p
         counts = self.histogram.counts
         load = self._library.load_new(
             self._epoll.fileno(),
-            (ctypes.c_int * len(sockets))(*(s.fileno() for s in sockets)),
-            len(sockets),
-            ctypes.byref(self._ring),
+            *channels_of(channels),
+            self._rings,
+            (ctypes.c_uint64 * len(firsts))(*firsts),
+            len(channels),
             ctypes.c_uint64(in_flight),
             (ctypes.c_uint64 * len(counts)).from_buffer(counts),
             ctypes.byref(self._report),
@@ -170,4 +173,4 @@ class NativeClient(LoadClient):
     def close(self) -> None:
         self._library.load_free(self._load)
         self._epoll.close()
-        hang_up(self._sockets, self._stream.goodbye)
+        hang_up(self._channels, self._streams[0].goodbye)

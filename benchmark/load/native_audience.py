@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import select
-import socket
 from collections.abc import Sequence
 
 from benchmark.histogram import Histogram
 from benchmark.load.client import LoadError, hang_up
 from benchmark.load.native import Failure, Ring
+from benchmark.load.native_tls import Channel
 from benchmark.load.stream import Stream
 
 
@@ -32,7 +32,7 @@ class Audience:
     It takes ownership of its sockets. Times are nanoseconds of `time.monotonic_ns`.
 
     Args:
-        library: What `benchmark.load.native.compile_library` returned.
+        library: Where what `benchmark.load.library` compiled is.
         sockets: Open, non-blocking, their handshakes done.
         stream: The bytes to publish and to expect.
         outstanding: Messages under way at a time; the stream's ring must hold more.
@@ -43,7 +43,7 @@ class Audience:
     """
 
     def __init__(
-        self, library: str, sockets: Sequence[socket.socket], stream: Stream, outstanding: int
+        self, library: str, sockets: Sequence[Channel], stream: Stream, outstanding: int
     ) -> None:
         self.histogram = Histogram()
         self._sockets = sockets

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import select
-import socket
 from array import array
 from collections.abc import Sequence
 
 from benchmark.load.client import LoadError, hang_up
-from benchmark.load.native import Failure, Ring
+from benchmark.load.native import Failure, channels_of, rings_of
+from benchmark.load.native_tls import Channel
 from benchmark.load.pacing import Pacer
 from benchmark.load.stream import Stream
 from benchmark.load.timetable import MOST_IN_FLIGHT
@@ -34,11 +34,11 @@ class _Timetable(ctypes.Structure):
 
 
 class NativePacer(Pacer):
-    """Plain TCP and Unix sockets, driven by C.
+    """Connections driven by C.
 
     Args:
-        library: What `benchmark.load.native.compile_library` returned.
-        sockets: Open, non-blocking, their handshakes done.
+        library: Where what `benchmark.load.library` compiled is.
+        channels: Open, non-blocking, their handshakes done.
         streams: The bytes that each one sends and expects.
         firsts: The frame that each one begins with.
         due: As for every `Pacer`.
@@ -50,27 +50,26 @@ class NativePacer(Pacer):
     def __init__(
         self,
         library: str,
-        sockets: Sequence[socket.socket],
+        channels: Sequence[Channel],
         streams: Sequence[Stream],
         firsts: Sequence[int],
         due: Sequence[array[int]],
         start: int,
     ) -> None:
         super().__init__(due)
-        self._sockets = sockets
+        self._channels = channels
         self._streams = streams
-        self._rings = {id(stream): Ring.of(stream) for stream in streams}
+        self._rings = rings_of(streams)
         self._epoll = select.epoll()
         arrays = (self.order, self.begin, self.due, self.taken, self.heard)
         self._timetable = _Timetable(len(self.due), 0, 0, *(a.buffer_info()[0] for a in arrays))
         self._library = ctypes.CDLL(library)
         self._library.paced_new.restype = ctypes.c_void_p
-        count = len(sockets)
-        rings = [ctypes.pointer(self._rings[id(stream)]) for stream in streams]
+        count = len(channels)
         paced = self._library.paced_new(
             self._epoll.fileno(),
-            (ctypes.c_int * count)(*(s.fileno() for s in sockets)),
-            (ctypes.POINTER(Ring) * count)(*rings),
+            *channels_of(channels),
+            self._rings,
             (ctypes.c_uint64 * count)(*firsts),
             count,
             ctypes.c_uint64(MOST_IN_FLIGHT),
@@ -92,5 +91,5 @@ class NativePacer(Pacer):
     def close(self) -> None:
         self._library.paced_free(self._paced)
         self._epoll.close()
-        for sock, stream in zip(self._sockets, self._streams, strict=True):
-            hang_up([sock], stream.goodbye)
+        for channel, stream in zip(self._channels, self._streams, strict=True):
+            hang_up([channel], stream.goodbye)

@@ -5,7 +5,6 @@
  */
 #define _GNU_SOURCE
 #include <poll.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 
 #include "wire.h"
@@ -98,14 +97,15 @@ int paced_run(struct paced *paced, uint64_t until) {
 }
 
 void paced_free(struct paced *paced) {
+    for (int i = 0; i < paced->count; i++) wire_close(paced->wires + i);
     free(paced->wires);
     free(paced);
 }
 
 /* NULL when the kernel refuses; all that is passed in stays the caller's. */
-struct paced *paced_new(int epoll, const int *descriptors, const struct ring *const *rings,
-                        const uint64_t *firsts, int count, uint64_t most, uint64_t start,
-                        struct timetable *timetable) {
+struct paced *paced_new(int epoll, const int *descriptors, SSL *const *tls,
+                        const struct ring *const *rings, const uint64_t *firsts, int count,
+                        uint64_t most, uint64_t start, struct timetable *timetable) {
     struct paced *paced = calloc(1, sizeof *paced);
     if (!paced || !(paced->wires = calloc((size_t)count, sizeof *paced->wires))) abort();
     paced->count = count;
@@ -116,7 +116,7 @@ struct paced *paced_new(int epoll, const int *descriptors, const struct ring *co
     /* Otherwise the kernel adds up to 50 us to each sleep, to join wake-ups. */
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     for (int i = 0; i < count; i++) {
-        if (wire_open(paced->wires + i, epoll, descriptors[i], rings[i], firsts[i])) {
+        if (wire_open(paced->wires + i, epoll, descriptors[i], tls[i], rings[i], firsts[i])) {
             paced_free(paced);
             return NULL;
         }

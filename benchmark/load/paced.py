@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from benchmark.load.connect import connect_all
+from benchmark.load.connect import open_all
 from benchmark.load.native_pacing import NativePacer
 from benchmark.load.pacing import Pacer, SelectingPacer
 from benchmark.load.run import SLICE
@@ -43,14 +43,15 @@ def run(
     """
     due = timetable.read_due()
     streams, firsts = _streams(timetable)
-    sockets = connect_all([line.url for line in timetable.lines], timetable.certificate)
+    urls = [line.url for line in timetable.lines]
+    channels = open_all(urls, timetable.certificate, timetable.library).channels
     connected()
     start = time.monotonic_ns() + LEAD
     pacer: Pacer
-    if timetable.library is None or timetable.certificate is not None:
-        pacer = SelectingPacer(sockets, streams, firsts, due, start)
+    if timetable.library is None:
+        pacer = SelectingPacer(channels, streams, firsts, due, start)
     else:
-        pacer = NativePacer(timetable.library, sockets, streams, firsts, due, start)
+        pacer = NativePacer(timetable.library, channels, streams, firsts, due, start)
     end = start + round(timetable.seconds * 1e9)
     try:
         before = _Clocks.read(timetable.server_pid)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import heapq
 import select
 import selectors
-import socket
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from time import monotonic_ns
 from typing import ClassVar
 
 from benchmark.load.client import hang_up
+from benchmark.load.native_tls import Channel
 from benchmark.load.stream import Stream
 from benchmark.load.timetable import MOST_IN_FLIGHT, NEVER
 from benchmark.load.wire import BUFFER, Wire
@@ -74,7 +74,7 @@ class SelectingPacer(Pacer):
     """Sockets and a selector, driven by Python.
 
     Args:
-        sockets: Open, non-blocking, their handshakes done; TLS ones too.
+        channels: Open, non-blocking, their handshakes done; TLS ones too.
         streams: The bytes that each one sends and expects.
         firsts: The frame that each one begins with.
         due: As for every `Pacer`.
@@ -85,7 +85,7 @@ class SelectingPacer(Pacer):
 
     def __init__(
         self,
-        sockets: Sequence[socket.socket],
+        channels: Sequence[Channel],
         streams: Sequence[Stream],
         firsts: Sequence[int],
         due: Sequence[array[int]],
@@ -100,7 +100,7 @@ class SelectingPacer(Pacer):
         self._wires = [
             Wire(number, sock, stream, first, self._selector, number)
             for number, (sock, stream, first) in enumerate(
-                zip(sockets, streams, firsts, strict=True)
+                zip(channels, streams, firsts, strict=True)
             )
         ]
 

@@ -30,7 +30,9 @@ class Plan:
 
     Args:
         url: Where the server listens.
-        connections: How many to open.
+        connections: How many to open; of handshakes, how many at a time.
+        deflate: Whether messages are compressed text, by permessage-deflate.
+        handshakes: Whether to open and close connections over and over, in place of messages.
         in_flight: Messages each connection keeps under way: a reply that comes back lets the
             next one go.
         size: Payload of a message, bytes.
@@ -38,7 +40,7 @@ class Plan:
         seconds: Seconds of measuring.
         stall: Seconds a connection may owe us a reply without sending anything.
         certificate: PEM file of the authority to trust, where the URL asks for TLS.
-        library: The compiled `load.c`, or None for the client in Python.
+        library: The compiled clients, able to do this, or None for the one in Python.
         server_pid: Whose CPU time to measure beside our own, or None.
     """
 
@@ -46,6 +48,8 @@ class Plan:
     connections: int = field(default=50, validator=positive)
     in_flight: int = field(default=1, validator=positive)
     size: int = field(default=128, validator=validators.ge(0))
+    deflate: bool = False
+    handshakes: bool = False
     warmup: float = field(default=1.0, validator=validators.ge(0))
     seconds: float = field(default=5.0, validator=positive)
     stall: float = field(default=5.0, validator=positive)
@@ -65,12 +69,14 @@ class Result:
 
     Args:
         client: Which client did it: ``c`` or ``python``.
-        messages: Round trips that came back within `elapsed`, every byte of them compared.
+        messages: Round trips that came back within `elapsed`, every byte of them compared, or
+            handshakes that were done and closed again.
         elapsed: Seconds measured.
         client_cpu: CPU time of the load process over `elapsed`; at 1.0 it was the bottleneck.
         server_cpu: The same of the server's process, all its threads; None where unknown.
         buckets: The latencies, `Histogram.sparse`.
         maximum: The longest latency, nanoseconds.
+        negotiated: What was agreed on about compression; None where there is none.
     """
 
     client: str
@@ -80,6 +86,7 @@ class Result:
     server_cpu: float | None
     buckets: list[tuple[int, int]]
     maximum: int
+    negotiated: str | None = None
 
     @property
     def histogram(self) -> Histogram:

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 
 from benchmark.load.client import LoadClient, Stalled
-from benchmark.load.connect import connect_all
+from benchmark.load.connect import open_all
+from benchmark.load.dialing import Dialer
 from benchmark.load.native import NativeClient
 from benchmark.load.plan import Plan, Result
 from benchmark.load.selecting import SelectingClient
-from benchmark.load.stream import build_stream
+from benchmark.load.stream import build_stream, build_text_streams
 from benchmark.usage import cpu_seconds
 
 SLICE = 100_000_000  # nanoseconds between two looks at progress, stalls and signals
@@ -22,11 +23,22 @@ def open_client(plan: Plan) -> LoadClient:
     Raises:
         LoadError: A connection could not be opened.
     """
-    stream = build_stream(plan.transport, plan.size, plan.in_flight)
-    sockets = connect_all([plan.url] * plan.connections, plan.certificate)
-    if plan.library is None or plan.certificate is not None:
-        return SelectingClient(sockets, stream, plan.in_flight)
-    return NativeClient(plan.library, sockets, stream, plan.in_flight)
+    if plan.handshakes:
+        return Dialer(plan)
+    opened = open_all(
+        [plan.url] * plan.connections, plan.certificate, plan.library, deflate=plan.deflate
+    )
+    channels, count = opened.channels, plan.connections
+    if opened.deflate is None:
+        streams = [build_stream(plan.transport, plan.size, plan.in_flight)] * count
+        firsts = list(range(count))
+    else:
+        few = build_text_streams(plan.size, opened.deflate, plan.in_flight)
+        streams = [few[number % len(few)] for number in range(count)]
+        firsts = [0] * count
+    if plan.library is None:
+        return SelectingClient(channels, streams, firsts, plan.in_flight)
+    return NativeClient(plan.library, channels, streams, firsts, plan.in_flight)
 
 
 def run(
@@ -73,6 +85,7 @@ def run(
         server_cpu=server,
         buckets=client.histogram.sparse(),
         maximum=client.histogram.maximum,
+        negotiated=client.negotiated,
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import selectors
-import socket
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic_ns
 
 from benchmark.histogram import Histogram
 from benchmark.load.client import LoadClient, hang_up
+from benchmark.load.native_tls import Channel
 from benchmark.load.stream import Stream
 from benchmark.load.wire import BUFFER, Wire
 
@@ -20,9 +20,14 @@ class _Lane:
     __slots__ = ("heard", "sent_at", "wire")
 
     def __init__(
-        self, number: int, sock: socket.socket, stream: Stream, selector: selectors.BaseSelector
+        self,
+        number: int,
+        channel: Channel,
+        stream: Stream,
+        first: int,
+        selector: selectors.BaseSelector,
     ) -> None:
-        self.wire = Wire(number, sock, stream, number, selector, self)
+        self.wire = Wire(number, channel, stream, first, selector, self)
         self.heard = 0  # when a byte last came, or when a first reply became due
         self.sent_at: deque[int] = deque()  # when each message in flight was sent
 
@@ -31,20 +36,32 @@ class SelectingClient(LoadClient):
     """Sockets and a selector, driven by Python.
 
     Args:
-        sockets: Open, non-blocking, their handshakes done; TLS ones too.
-        stream: The bytes to send and to expect.
+        channels: Open, non-blocking, their handshakes done; TLS ones too.
+        streams: The bytes that each one sends and expects.
+        firsts: The frame that each one begins with.
         in_flight: Messages each connection keeps under way.
     """
 
     name = "python"
 
-    def __init__(self, sockets: Sequence[socket.socket], stream: Stream, in_flight: int) -> None:
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        streams: Sequence[Stream],
+        firsts: Sequence[int],
+        in_flight: int,
+    ) -> None:
         self.histogram = Histogram()
+        deflate = streams[0].deflate
+        self.negotiated = None if deflate is None else deflate.answer
         self._in_flight = in_flight
-        self._goodbye = stream.goodbye
+        self._goodbye = streams[0].goodbye
         self._buffer = memoryview(bytearray(BUFFER))
         self._selector = selectors.DefaultSelector()
-        self._lanes = [_Lane(n, s, stream, self._selector) for n, s in enumerate(sockets)]
+        self._lanes = [
+            _Lane(number, *one, self._selector)
+            for number, one in enumerate(zip(channels, streams, firsts, strict=True))
+        ]
         self._messages = 0
         self._queued = 0
         self._sending = True

@@ -7,20 +7,25 @@
 #ifndef WIRE_H
 #define WIRE_H
 
-#include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/types.h>
 #include <time.h>
 
-enum { OK = 0, MISMATCH = 1, UNASKED = 2, LOST = 3, FAILED = 4 };
+#include "inflate.h"
+#include "link.h"
+
+enum { OK = 0, MISMATCH = 1, UNASKED = 2, LOST = 3, FAILED = 4, CORRUPT = 5 };
 enum { EVENTS = 64, BUFFER = 1 << 18 };
+enum { PLAIN = 0, WITH_TAKEOVER = 1, WITHOUT_TAKEOVER = 2 };
 
 struct ring {
     uint64_t frames, request_size, reply_size;
     const char *request, *reply; /* each twice in a row */
+    const uint64_t *starts;      /* where each request begins, and the ring ends; NULL if of equal
+                                    size */
+    int32_t deflate;             /* whether replies are inflated, which `reply` has inflated */
 };
 
 struct failure {
@@ -31,11 +36,13 @@ struct failure {
 
 struct wire {
     const struct ring *ring;
-    int fd, waiting_to_write;
+    struct link link;
+    struct inflater *inflater; /* NULL for replies that are compared as they come */
+    int waiting_to_write;
     uint64_t first;    /* where in the ring this connection begins, frames */
     uint64_t queued;   /* messages that are to be sent, since the beginning */
-    uint64_t sent;     /* bytes */
-    uint64_t received; /* bytes */
+    uint64_t sent;     /* bytes, from the beginning of the ring */
+    uint64_t received; /* bytes, from where this connection begins */
 };
 
 static inline uint64_t now_ns(void) {
@@ -48,10 +55,34 @@ static inline uint64_t wire_answered(const struct wire *w) {
     return w->received / w->ring->reply_size;
 }
 
-static int wire_open(struct wire *w, int epoll, int fd, const struct ring *ring, uint64_t first) {
+/* Where the request of that number begins, bytes, counted on over all rounds of the ring. */
+static inline uint64_t ring_start(const struct ring *ring, uint64_t number) {
+    if (!ring->starts) return number * ring->request_size;
+    return number / ring->frames * ring->starts[ring->frames] + ring->starts[number % ring->frames];
+}
+
+static int wire_open(struct wire *w, int epoll, int fd, SSL *tls, const struct ring *ring,
+                     uint64_t first) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = w};
-    *w = (struct wire){.ring = ring, .fd = fd, .first = first % ring->frames};
+    *w = (struct wire){.ring = ring, .link = {fd, tls}, .first = first % ring->frames};
+    w->sent = ring_start(ring, w->first);
+#ifdef DEFLATE
+    if (ring->deflate) {
+        if (!(w->inflater = calloc(1, sizeof *w->inflater))) abort();
+        w->inflater->takeover = ring->deflate == WITH_TAKEOVER;
+        if (inflateInit2(&w->inflater->stream, -MAX_WBITS) != Z_OK) abort();
+    }
+#endif
     return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+static void wire_close(struct wire *w) {
+#ifdef DEFLATE
+    if (w->inflater) inflateEnd(&w->inflater->stream);
+    free(w->inflater);
+#else
+    (void)w;
+#endif
 }
 
 static int wire_fail(const struct wire *w, struct failure *failure, int how, int error) {
@@ -63,24 +94,24 @@ static int wire_fail(const struct wire *w, struct failure *failure, int how, int
 /* Send what is queued, as far as the kernel takes it and `most` bytes of requests unanswered. */
 static int wire_flush(struct wire *w, int epoll, uint64_t most, struct failure *failure) {
     const struct ring *ring = w->ring;
-    uint64_t size = ring->frames * ring->request_size, end = w->queued * ring->request_size;
-    uint64_t allowed = wire_answered(w) * ring->request_size + most;
+    uint64_t size = ring_start(ring, ring->frames), end = ring_start(ring, w->first + w->queued);
+    uint64_t allowed = ring_start(ring, w->first + wire_answered(w)) + most;
     int refused = 0;
     if (allowed < end) end = allowed;
     while (w->sent < end && !refused) {
         uint64_t left = end - w->sent;
-        uint64_t from = (w->first * ring->request_size + w->sent) % size;
-        ssize_t n = send(w->fd, ring->request + from, left < size ? left : size, MSG_NOSIGNAL);
-        if (n >= 0)
+        const char *from = ring->request + w->sent % size;
+        ssize_t n = link_send(&w->link, from, left < size ? left : size);
+        if (n > 0)
             w->sent += (uint64_t)n;
-        else if (errno == EAGAIN || errno == EWOULDBLOCK)
-            refused = 1;
+        else if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+            return wire_fail(w, failure, LOST, n ? errno : 0);
         else if (errno != EINTR)
-            return wire_fail(w, failure, LOST, errno);
+            refused = 1;
     }
     if (refused != w->waiting_to_write) {
         struct epoll_event event = {.events = EPOLLIN | (refused ? EPOLLOUT : 0), .data.ptr = w};
-        if (epoll_ctl(epoll, EPOLL_CTL_MOD, w->fd, &event))
+        if (epoll_ctl(epoll, EPOLL_CTL_MOD, w->link.fd, &event))
             return wire_fail(w, failure, LOST, errno);
         w->waiting_to_write = refused;
     }
@@ -111,12 +142,79 @@ static int wire_compare(struct wire *w, const char *data, uint64_t size, struct 
     return size > owed ? wire_fail(w, failure, UNASKED, 0) : OK;
 }
 
-/* Receive once into `buffer` of BUFFER bytes, and compare. */
+#ifdef DEFLATE
+static int wire_inflate(struct wire *w, const char *data, uint64_t size, struct failure *failure) {
+    static const unsigned char TAIL[4] = {0, 0, 0xff, 0xff}; /* RFC 7692, 7.2.2 */
+    char out[1 << 14];
+    z_stream *stream = &w->inflater->stream;
+    int ends = !data;
+    stream->next_in = (unsigned char *)(ends ? (const char *)TAIL : data);
+    stream->avail_in = ends ? sizeof TAIL : (unsigned)size;
+    do {
+        stream->next_out = (unsigned char *)out;
+        stream->avail_out = sizeof out;
+        int status = inflate(stream, Z_SYNC_FLUSH);
+        if (status != Z_OK && status != Z_BUF_ERROR) return wire_fail(w, failure, CORRUPT, 0);
+        status = wire_compare(w, out, sizeof out - stream->avail_out, failure);
+        if (status) return status;
+    } while (stream->avail_in || !stream->avail_out);
+    if (ends && !w->inflater->takeover) inflateReset(stream);
+    return OK;
+}
+
+/* The same for replies in frames that may be compressed. */
+static int wire_unpack(struct wire *w, const char *data, uint64_t size, struct failure *failure) {
+    struct inflater *f = w->inflater;
+    int status = OK;
+    while (size || (f->in_frame && !f->left)) {
+        if (!f->in_frame) {
+            f->head[f->have++] = (unsigned char)*data++;
+            size--;
+            if (f->have < head_size(f->head, f->have)) continue;
+            int byte = f->head[0], expected = expected_byte(f, byte);
+            if (byte != expected || f->head[1] & MASKED) {
+                failure->offset = byte == expected;
+                failure->received = f->head[failure->offset];
+                failure->expected = failure->offset ? byte & ~MASKED : expected;
+                return wire_fail(w, failure, MISMATCH, 0);
+            }
+            if (!f->in_message) f->compressed = byte & RSV1;
+            f->left = payload_size(f->head);
+            f->have = 0;
+            f->in_frame = f->in_message = 1;
+        }
+        uint64_t piece = f->left < size ? f->left : size;
+        if (piece && f->compressed) status = wire_inflate(w, data, piece, failure);
+        if (piece && !f->compressed) status = wire_compare(w, data, piece, failure);
+        if (status) return status;
+        data += piece;
+        size -= piece;
+        f->left -= piece;
+        if (f->left) continue;
+        f->in_frame = 0;
+        if (!(f->head[0] & FIN)) continue;
+        f->in_message = 0;
+        if (f->compressed && (status = wire_inflate(w, NULL, 0, failure))) return status;
+        if (w->received % w->ring->reply_size) return wire_fail(w, failure, CORRUPT, 0);
+    }
+    return OK;
+}
+#else
+#define wire_unpack wire_compare
+#endif
+
+/* Receive once into `buffer` of BUFFER bytes, or all that TLS has read, and compare. */
 static int wire_receive(struct wire *w, char *buffer, struct failure *failure) {
-    ssize_t n = recv(w->fd, buffer, BUFFER, 0);
-    if (n == 0) return wire_fail(w, failure, LOST, 0);
-    if (n > 0) return wire_compare(w, buffer, (uint64_t)n, failure);
-    return errno == EAGAIN || errno == EINTR ? OK : wire_fail(w, failure, LOST, errno);
+    do {
+        ssize_t n = link_recv(&w->link, buffer, BUFFER);
+        if (n == 0) return wire_fail(w, failure, LOST, 0);
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR ? OK : wire_fail(w, failure, LOST, errno);
+        int status = w->inflater ? wire_unpack(w, buffer, (uint64_t)n, failure)
+                                 : wire_compare(w, buffer, (uint64_t)n, failure);
+        if (status) return status;
+    } while (link_pending(&w->link));
+    return OK;
 }
 
 #endif

@@ -6,7 +6,16 @@ import selectors
 import socket
 import ssl
 
-from benchmark.load.client import ConnectionLost, Mismatch, Unasked
+from benchmark.load.client import (
+    ConnectionLost,
+    Corrupt,
+    Mismatch,
+    Unasked,
+    Undecodable,
+    WrongByte,
+)
+from benchmark.load.deflate import Inflater
+from benchmark.load.native_tls import Channel
 from benchmark.load.stream import Stream
 
 BUFFER = 1 << 18
@@ -30,6 +39,7 @@ class Wire:
 
     __slots__ = (
         "_first",
+        "_inflater",
         "_owner",
         "_received",
         "_selector",
@@ -44,19 +54,23 @@ class Wire:
     def __init__(
         self,
         number: int,
-        sock: socket.socket,
+        sock: Channel,
         stream: Stream,
         first: int,
         selector: selectors.BaseSelector,
         owner: object,
     ) -> None:
         self.number = number
+        assert isinstance(sock, socket.socket)  # what C drives is not driven here
         self.sock = sock
         self.stream = stream
         self.queued = 0
         self._first = first % stream.frames
-        self._sent = 0  # bytes
-        self._received = 0  # bytes
+        self._sent = stream.start(self._first)  # bytes, from the beginning of the ring
+        self._received = 0  # bytes, from where this connection begins
+        self._inflater: Inflater | None = None
+        if stream.deflate is not None:
+            self._inflater = Inflater(stream.deflate.server_takeover, stream.reply_size)
         self._writing = False
         self._selector = selector
         self._owner = owner
@@ -76,12 +90,12 @@ class Wire:
         Raises:
             ConnectionLost: The connection ended.
         """
-        size, ring = self.stream.request_size, len(self.stream.request)
-        end = min(self.queued * size, self.answered * size + most)
+        start, ring = self.stream.start, len(self.stream.request)
+        end = min(start(self._first + self.queued), start(self._first + self.answered) + most)
         refused = False
         try:
             while self._sent < end:
-                begin = (self._first * size + self._sent) % ring
+                begin = self._sent % ring
                 stop = int(begin + min(ring, end - self._sent))
                 self._sent += self.sock.send(self.stream.request_twice[begin:stop])
         except _WOULD_BLOCK:
@@ -98,6 +112,7 @@ class Wire:
 
         Raises:
             Mismatch: It is not what was sent.
+            Corrupt: It cannot be inflated.
             Unasked: It is more than was asked for.
             ConnectionLost: The connection ended.
         """
@@ -105,7 +120,7 @@ class Wire:
             size = self.sock.recv_into(buffer)
             # What TLS has decrypted already, no selector will report.
             while size and isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
-                self._compare(buffer[:size])
+                self._unpack(buffer[:size])
                 size = self.sock.recv_into(buffer)
         except _WOULD_BLOCK:
             return
@@ -113,7 +128,20 @@ class Wire:
             raise self._lost(str(error)) from error
         if not size:
             raise self._lost("closed")
-        self._compare(buffer[:size])
+        self._unpack(buffer[:size])
+
+    def _unpack(self, data: memoryview) -> None:
+        if self._inflater is None:
+            self._compare(data)
+            return
+        try:
+            for message in self._inflater.receive(data):
+                self._compare(memoryview(message))
+        except WrongByte as wrong:
+            where = (wrong.offset, wrong.expected, wrong.received)
+            raise Mismatch(self.number, self.answered, *where) from None
+        except Undecodable:
+            raise Corrupt(self.number, self.answered) from None
 
     def _compare(self, data: memoryview) -> None:
         size, ring = self.stream.reply_size, len(self.stream.reply)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiohttp import WSMsgType, web
 
@@ -45,4 +46,7 @@ async def start(
 
 
 if __name__ == "__main__":
-    serve(lambda _options, path: start(publish, path), lambda _options, path: start(echo, path))
+    serve(
+        lambda _options, path: start(publish, path),
+        lambda _options, path: start(partial(echo, False), path),
+    )

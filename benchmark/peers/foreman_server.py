@@ -18,7 +18,7 @@ from benchmark.peers.events import EventLog
 from benchmark.peers.program import Options, announce, positive
 from benchmark.peers.work import DECLARE, LITTER, WORK, Work, declared_latency, make_garbage
 from foreman import Action, BestFit, Demand, Foreman, Infeasible, Place, Placement, Snapshot, Spawn
-from netserver import Connection, Server
+from netserver import Connection, Deflate, Server
 
 STRICT = 0.010  # seconds
 SLOW = 1.0
@@ -102,7 +102,12 @@ def serve(foreman: Foreman, options: Options, work: Work | None, log: EventLog) 
         Strict.work = work
         kinds = (Strict, Slow)
     listeners = [
-        server.listen(options.url(index=index), kind, tls=options.tls())
+        server.listen(
+            options.url(index=index),
+            kind,
+            tls=options.tls(),
+            compression=Deflate() if options.deflate else None,
+        )
         for index, kind in enumerate(kinds)
     ]
     server.start()

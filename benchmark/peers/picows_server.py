@@ -1,8 +1,13 @@
-"""picows: WebSocket in Cython. Each frame is written back as it comes."""
+"""picows: WebSocket in Cython. Each frame is written back as it comes.
+
+By default it brings transports of its own (aiofastnet); with ``--uvloop`` it uses the loop's.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+from functools import partial
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
@@ -18,12 +23,19 @@ class Echo(WSListener):
             transport.send(frame.msg_type, frame.get_payload_as_memoryview())
 
 
-async def start(options: Options) -> asyncio.Server:
+async def start(fastnet: bool | None, options: Options) -> asyncio.Server:
     server: asyncio.Server = await ws_create_server(
-        lambda _request: Echo(), "127.0.0.1", 0, ssl=options.tls()
+        lambda _request: Echo(), "127.0.0.1", 0, ssl=options.tls(), use_aiofastnet=fastnet
     )
     return server
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--uvloop", action="store_true", help="with the loop's own transports")
+    options, found = Options.parse(parser)
+    serve(partial(start, False if found.uvloop else None), options)
+
+
 if __name__ == "__main__":
-    serve(start)
+    main()

@@ -29,11 +29,15 @@ class Options:
         transport: A URL scheme of `benchmark.load.plan.TRANSPORTS`.
         path: Where a Unix socket goes.
         certificate: PEM file with certificate and key, for TLS.
+        deflate: Whether to speak permessage-deflate, with what the server has by default.
+        fastnet: Whether aiofastnet takes the place of the loop's own transports.
     """
 
     transport: str
     path: str
     certificate: str
+    deflate: bool = False
+    fastnet: bool = False
 
     def tls(self) -> ssl.SSLContext | None:
         """The TLS context, where the transport asks for one."""
@@ -78,8 +82,16 @@ class Options:
         parser.add_argument("--transport", required=True, choices=transports)
         parser.add_argument("--path", default="")
         parser.add_argument("--certificate", default="")
+        parser.add_argument("--deflate", action="store_true")
+        parser.add_argument("--fastnet", action="store_true")
         found = parser.parse_args()
-        options = cls(transport=found.transport, path=found.path, certificate=found.certificate)
+        options = cls(
+            transport=found.transport,
+            path=found.path,
+            certificate=found.certificate,
+            deflate=found.deflate,
+            fastnet=found.fastnet,
+        )
         return options, found
 
 
@@ -105,16 +117,24 @@ def announce(urls: Sequence[str], statistics: Callable[[], dict[str, object]] = 
     Thread(target=answer, name="control", daemon=True).start()
 
 
-def serve(start: Callable[[Options], Coroutine[Any, Any, asyncio.Server]]) -> None:
+def serve(
+    start: Callable[[Options], Coroutine[Any, Any, asyncio.Server]], options: Options | None = None
+) -> None:
     """Run a program whose server is one of asyncio's, on uvloop.
 
     Args:
         start: Returns the server once it listens; it must listen on 127.0.0.1, port 0, or on
             the options' path.
+        options: None to read the command line.
     """
-    options, _ = Options.parse()
+    if options is None:
+        options, _ = Options.parse()
 
     async def main() -> None:
+        if options.fastnet:
+            import aiofastnet
+
+            aiofastnet.patch_loop()
         server = await start(options)
         port = 0 if options.unix else server.sockets[0].getsockname()[1]
         announce([options.url(port)])

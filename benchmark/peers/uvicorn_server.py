@@ -1,4 +1,7 @@
-"""uvicorn: an ASGI application on its websockets implementation, compression and logs off."""
+"""uvicorn: an ASGI application on its websockets implementation, logs off.
+
+Compression is as it is by default where asked for, and off elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ async def echo(
         if event["type"] == "websocket.connect":
             await send({"type": "websocket.accept"})
         else:
-            await send({"type": "websocket.send", "bytes": event["bytes"]})
+            await send({**event, "type": "websocket.send"})
 
 
 def main() -> None:
@@ -34,7 +37,7 @@ def main() -> None:
         ws="websockets",
         lifespan="off",
         log_level="error",
-        ws_per_message_deflate=False,
+        ws_per_message_deflate=options.deflate,
         ws_ping_interval=None,
         ssl_certfile=options.certificate if secured else None,
     )

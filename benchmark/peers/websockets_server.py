@@ -1,4 +1,4 @@
-"""websockets: its asyncio server, compression off."""
+"""websockets: its asyncio server, compression as it is by default where asked for."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ async def echo(connection: ServerConnection) -> None:
 
 
 async def start(options: Options) -> asyncio.Server:
+    compression = "deflate" if options.deflate else None
     if options.unix:
-        server = await unix_serve(echo, options.path, compression=None)
+        server = await unix_serve(echo, options.path, compression=compression)
     else:
-        server = await listen(echo, "127.0.0.1", 0, ssl=options.tls(), compression=None)
+        server = await listen(echo, "127.0.0.1", 0, ssl=options.tls(), compression=compression)
     return server.server
 
 

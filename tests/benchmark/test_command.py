@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.commands import build_parser
+from benchmark.commands import build_parser, idle_memory
 from benchmark.errors import BenchmarkError
 from benchmark.servers import SERVERS, ServerKind, choose_peers, choose_server
 
@@ -25,7 +25,8 @@ SHORT = ("--seconds", "0.3", "--warmup", "0.1", "--connections", "4")
 def echo(tmp_path: Path, *options: str) -> Any:
     path = tmp_path / "results.json"
     assert main(["echo", *SHORT, "--json", str(path), *options]) == 0
-    return json.loads(path.read_text())
+    (case,) = json.loads(path.read_text())["cases"]
+    return case
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls", "unix"])
@@ -41,13 +42,14 @@ def test_echo_against_a_bare_protocol(
     (run,) = results["rounds"]
     assert run["server"] == "uvloop"
     assert run["messages"] > 0
-    assert run["client"] == "python" if client == "python" or transport == "tls" else "c"
+    assert run["client"] == ("python" if client == "python" else "c")
 
 
 def test_echo_beside_peers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for module in ("websockets", "aiohttp"):
         pytest.importorskip(module)
-    results = echo(tmp_path, "--server", "websockets", "--peers", "aiohttp", "--rounds", "2")
+    options = ("--server", "websockets", "--peers", "aiohttp", "--rounds", "2")
+    results = echo(tmp_path, "--transport", "ws", *options)
     shown = capfd.readouterr().out
     assert "websockets / aiohttp: messages/s" in shown
     assert list(results["summary"]) == ["websockets", "aiohttp"]
@@ -83,7 +85,7 @@ def test_a_peer_without_the_transport_is_an_error() -> None:
 
 
 def test_an_unknown_server_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["echo", "--server", "nginx"]) == 1
+    assert main(["echo", "--server", "nginx", "--transport", "ws"]) == 1
     assert "there is no server 'nginx'" in capfd.readouterr().err
 
 
@@ -137,7 +139,14 @@ def test_idle_memory(tmp_path: Path, capfd: pytest.CaptureFixture[str], transpor
     options = ["--connections", "200", "--transport", transport, "--json", str(path)]
     assert main(["idle-memory", *options]) == 0
     assert "KiB per connection" in capfd.readouterr().out
-    (found,) = json.loads(path.read_text())["results"]
+    results = json.loads(path.read_text())
+    (found,) = results["results"]
+    (bar,) = results["bars"] or [None]
+    assert (bar is not None) is (transport == "ws")
+    if bar is not None:
+        assert bar["met"] is (found["bytes_per_connection"] <= 4096)
+    memory = f"| foreman | 200 | {found['bytes_per_connection'] / 1024:.1f} |"
+    assert memory in idle_memory.KEPT.blocks["idle-memory"](results)
     assert (found["server"], found["connections"]) == ("foreman", 200)
     assert found["after"] > 0
 

@@ -14,6 +14,7 @@ from attrs import evolve
 from benchmark.load.client import ConnectionLost, LoadClient, LoadError, Mismatch, Stalled, Unasked
 from benchmark.load.connect import connect_all
 from benchmark.load.native import NativeClient
+from benchmark.load.native_tls import Channel
 from benchmark.load.plan import Plan
 from benchmark.load.run import open_client, run
 from benchmark.load.selecting import SelectingClient
@@ -147,10 +148,10 @@ def test_another_framing_of_the_same_message_is_reported(
         client.close()
 
 
-def make_client(plan: Plan, sockets: list[socket.socket], stream: Stream) -> LoadClient:
+def make_client(plan: Plan, sockets: list[Channel], stream: Stream) -> LoadClient:
     if plan.library is None:
-        return SelectingClient(sockets, stream, plan.in_flight)
-    return NativeClient(plan.library, sockets, stream, plan.in_flight)
+        return SelectingClient(sockets, [stream], [0], plan.in_flight)
+    return NativeClient(plan.library, sockets, [stream], [0], plan.in_flight)
 
 
 def test_more_than_was_asked_for_is_reported(plan: Plan, start_server: StartServer) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import asdict, evolve
 
 from benchmark import picture
 from benchmark.__main__ import main
 from benchmark.errors import BenchmarkError
 from benchmark.load.timetable import Attendance
 from benchmark.mixed import SLOW, STRICT, Mixed
-from benchmark.mixed_report import remarks, table, title
+from benchmark.mixed_report import described, remarks, table, title
 from benchmark.mixed_run import Outcome, undisturbed
 from benchmark.servers import SERVERS
 from benchmark.timeline import SECOND, Timeline
@@ -182,15 +182,24 @@ def test_the_table_has_a_row_per_class(mixed: Mixed) -> None:
     assert table([make_outcome(mixed, {}), make_outcome(mixed, STATISTICS)]).row_count == 4
 
 
+def results_of(mixed: Mixed, *outcomes: Outcome) -> dict[str, Any]:
+    """What the results file holds of them, as it is read again."""
+    results = {"settings": asdict(mixed), "outcomes": [described(each) for each in outcomes]}
+    found: dict[str, Any] = json.loads(json.dumps(results))
+    return found
+
+
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
 def test_the_picture_has_a_panel_per_server(mixed: Mixed, tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "new" / f"picture{suffix}"
     assert picture.obstacle(path) is None
     outcomes = [make_outcome(mixed, STATISTICS), make_outcome(evolve(mixed, lower_after=4.0), {})]
-    picture.draw(path, mixed, outcomes)
+    picture.draw_mixed(path, results_of(mixed, *outcomes))
     content = path.read_bytes()
     if suffix == ".svg":
+        assert picture.shows(path, results_of(mixed, *outcomes))
+        assert not picture.shows(path, results_of(mixed, outcomes[0]))
         for label in (b"strict: p99", b"slow: declared", b"spawned", b"moved"):
             assert label in content
     assert len(content) > 5000
@@ -204,7 +213,9 @@ def test_a_picture_that_cannot_be_is_an_error(
     assert "a picture is one of .svg, .png, .pdf" in capfd.readouterr().err
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchmarkError, match="cannot be written"):
-        picture.draw(tmp_path / "file" / "picture.svg", mixed, [make_outcome(mixed, {})])
+        picture.draw_mixed(
+            tmp_path / "file" / "picture.svg", results_of(mixed, make_outcome(mixed, {}))
+        )
 
 
 @pytest.mark.parametrize(

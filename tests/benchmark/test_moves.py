@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.__main__ import main
+from benchmark.commands.moves import KEPT
 from benchmark.histogram import Histogram
 from benchmark.load.plan import Result
 from benchmark.moves import MOVING, Kind, Turn, judge, order_of
@@ -29,6 +30,7 @@ def test_connections_move_under_load(
     results = json.loads(path.read_text())
     assert results["summary"]["done"] >= 20
     assert 0 < results["summary"]["pause_seconds"]["p99"] <= 30
+    assert f"{results['summary']['done']:,} moves, " in KEPT.blocks["moves"](results)
     for turn in results["rounds"]:
         assert turn["messages"] > 0
         assert bool(turn["done"]) is (turn["kind"] != "unmoved")

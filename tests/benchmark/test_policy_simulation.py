@@ -13,6 +13,7 @@ from random import Random
 import pytest
 
 from benchmark.__main__ import main
+from benchmark.commands.policy import KEPT
 from benchmark.simulation.figures import figures_of
 from benchmark.simulation.node import Promises, SimNode
 from benchmark.simulation.population import (
@@ -213,7 +214,9 @@ def test_the_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["policy", "--workers", "50,100", *short]) == 0
     shown = capfd.readouterr().out
     assert "nodes in parallel: 3 s after 12 s" in shown
-    results = json.loads(path.read_text())["results"]
+    found = json.loads(path.read_text())
+    results = found["results"]
+    assert f"| 100 | {results[1]['kept']:.3%} |" in KEPT.blocks["policy"](found)
     assert [one["workers"] for one in results] == [50, 100]
     assert all(one["placements"] > 0 or one["spawned"] >= 0 for one in results)
     assert main(["policy", "--workers", "50", "--lock", *short]) == 0

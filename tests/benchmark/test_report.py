@@ -9,7 +9,9 @@ import pytest
 from rich.console import Console
 
 from benchmark import record
-from benchmark.echo import Echo, Run
+from benchmark.bars import Bar, bars_table
+from benchmark.cases import BEST, CASES, Case
+from benchmark.echo import Echo, Row, Run
 from benchmark.errors import BenchmarkError
 from benchmark.histogram import Histogram
 from benchmark.load.plan import Result
@@ -30,17 +32,15 @@ def make_run(number: int, server: str, messages: int, client_cpu: float = 0.5) -
         buckets=histogram.sparse(),
         maximum=histogram.maximum,
     )
-    return Run(round=number, server=server, result=result)
+    return Run(round=number, case="ws", server=server, result=result)
 
 
 @pytest.fixture
 def plan() -> Echo:
+    servers = [SERVERS["foreman"], SERVERS["picows"], SERVERS["aiohttp"]]
     return Echo(
-        transport="ws",
-        servers=[SERVERS["foreman"], SERVERS["picows"], SERVERS["aiohttp"]],
+        rows=[Row(case=CASES[0], servers=servers), Row(case=CASES[1], servers=servers[:1])],
         connections=50,
-        in_flight=1,
-        size=128,
         seconds=1.0,
         warmup=0.0,
         rounds=3,
@@ -55,11 +55,14 @@ RUNS = [
 
 
 def test_every_round_begins_with_another_server(plan: Echo) -> None:
-    assert [(number, kind.name) for number, kind in plan.turns()] == [
+    turns = [(number, row.case.name, kind.name) for number, row, kind in plan.turns()]
+    assert [(number, name) for number, case, name in turns if case == "ws"] == [
         *((1, name) for name in ("foreman", "picows", "aiohttp")),
         *((2, name) for name in ("picows", "aiohttp", "foreman")),
         *((3, name) for name in ("aiohttp", "foreman", "picows")),
     ]
+    assert turns[3:5] == [(1, "ws-16", "foreman"), (2, "ws", "picows")]  # rounds go over all rows
+    assert len(turns) == plan.turns_count
 
 
 def test_ratios_are_those_of_the_medians() -> None:
@@ -76,8 +79,8 @@ def test_ratios_are_those_of_the_medians() -> None:
     assert found["aiohttp"]["messages_per_second"] == pytest.approx(200 / 70)
 
 
-def test_remarks_name_the_ratio_and_a_client_in_the_way(plan: Echo) -> None:
-    lines = remarks(plan, medians(RUNS), "c")
+def test_remarks_name_the_ratio_and_a_client_in_the_way() -> None:
+    lines = remarks("foreman", medians(RUNS), RUNS)
     assert lines[0].startswith("foreman / picows: messages/s 0.50, p50 2.0")
     assert "the bottleneck for aiohttp:" in lines[-1]
 
@@ -114,3 +117,36 @@ def test_the_description_tells_machine_versions_and_command() -> None:
     description = record.describe(["echo", "--url", "a b"])
     assert description["command"] == "python -m benchmark echo --url 'a b'"
     assert {"machine", "versions", "time"} <= set(description)
+
+
+def test_bars_are_computed_from_the_rates() -> None:
+    rates = {"foreman": 90.0, "picows": 100.0, "aiohttp": 120.0, "uvicorn": 10.0}
+    bars = {bar.what.partition(" over ")[2]: bar for bar in CASES[0].bars("foreman", rates)}
+    assert {name: bar.met for name, bar in bars.items()} == {
+        "picows": True,
+        "aiohttp": False,
+        "websockets": None,
+        "uvicorn": True,
+    }
+    assert bars["picows"].measured == pytest.approx(0.9)
+    assert str(bars["picows"]).endswith("picows: 0.90 (at least 0.85: met)")
+    assert str(bars["websockets"]).endswith("websockets: — (at least 2.50: not measured)")
+    (best,) = Case(name="c", transport="ws", asked={BEST: 0.8}).bars("foreman", rates)
+    assert (best.measured, best.met) == (0.75, False)
+    assert "over aiohttp, the best of them" in best.what
+    named = Case(name="c", transport="ws", asked={BEST: 0.8}, best_of=["picows"])
+    assert named.bars("foreman", rates)[0].met
+    least = Case(name="c", transport="ws", handshakes=True, least=91.0)
+    assert str(least.bars("foreman", rates)[0]) == (
+        "WebSocket, handshakes: 90.0 /s (at least 91.0 /s: not met)"
+    )
+    assert [Bar.read(bar.described()) for bar in bars.values()] == list(bars.values())
+
+
+def test_most_is_the_other_way_round() -> None:
+    bar = Bar(what="memory", measured=4.5, limit=4.0, most=True, unit="KiB")
+    assert not bar.met
+    assert str(bar) == "memory: 4.50 KiB (at most 4.00 KiB: not met)"
+    assert (
+        bars_table([bar]).splitlines()[-1] == "| memory | 4.50 KiB | at most 4.00 KiB | not met |"
+    )
