@@ -52,7 +52,9 @@ def server_handshake(data: bytes) -> None:
                     pass
                 else:
                     demand(False, "nothing is accepted before it is asked for")
-            case [Failed(error, reply)] | [Requested() | PlainRequest(), Failed(error, reply)]:
+            case [Failed(error, reply)] | [Requested(), Failed(error, reply)]:
+                too_much = len(_behind(stream)) > limits.head
+                demand(len(events) == 1 or too_much, "what is early is kept up to the limit")
                 demand(isinstance(error, HandshakeError), "a handshake fails as one", error)
                 assert isinstance(error, HandshakeError)
                 _check_answer(reply, error.status, b"HEAD" in stream)
@@ -62,10 +64,16 @@ def server_handshake(data: bytes) -> None:
                 answer = wire.respond(Response(404, "no such page"))
                 _check_answer(answer, 404, request.method == "HEAD")
             case [Requested(request)]:
+                demand(len(_behind(stream)) <= limits.head, "what is early is limited")
                 _check_accepted(wire, request, given)
             case _:
                 demand(False, "a server reports a request, a fault, or both", events)
         check_end(wire, stream)
+
+
+def _behind(stream: bytes) -> bytes:
+    """What comes behind the first head of a stream."""
+    return stream.partition(b"\r\n\r\n")[2]
 
 
 def _check_accepted(wire: WebSocketServer, request: Request, given: Input) -> None:
@@ -87,10 +95,9 @@ def _check_accepted(wire: WebSocketServer, request: Request, given: Input) -> No
     (opened,) = peer.receive(answer)
     demand(isinstance(opened, Opened), "a client takes the answer", answer, opened)
     demand_equal(peer.subprotocol, subprotocol, "both agree on the subprotocol")
-    behind = given.stream.partition(b"\r\n\r\n")[2]
     demand_equal(
         [outcome(event) for event in feed(wire, [b""])],
-        ours(False, [behind], given.limits),
+        ours(False, [_behind(given.stream)], given.limits),
         "the frames behind a request are read once it is accepted",
     )
 
@@ -143,7 +150,7 @@ def client_handshake(data: bytes) -> None:
                 demand(subprotocol in offered, "a subprotocol that was offered", subprotocol)
                 demand_equal(
                     [outcome(event) for event in behind],
-                    ours(True, [stream.partition(b"\r\n\r\n")[2]], limits),
+                    ours(True, [_behind(stream)], limits),
                     "the frames behind an answer are read",
                 )
             case _:

@@ -89,8 +89,27 @@ def websocket_streams(mask: int) -> Iterator[bytes]:
         yield frame(first, b"\x03\xe8y", mask ^ MASKED) + f(text, b"after")
 
 
+def limited_websocket_streams(mask: int) -> Iterator[bytes]:
+    """Messages at the limits of `fuzz.inputs.LIMITS`, to be tried with each of them."""
+    for limit in (16, 125, 127):
+        for size in (limit, limit + 1):
+            payload = b"m" * size
+            whole = frame(FIN | BINARY, payload, mask)
+            yield whole + frame(FIN | TEXT, payload, mask)
+            for count in range(2, 6):
+                step = -(-size // count)
+                pieces = [payload[i : i + step] for i in range(0, size, step)]
+                stream = frame(TEXT, pieces[0], mask)
+                for piece in pieces[1:-1]:
+                    stream += frame(CONTINUATION, piece, mask) + frame(FIN | PING, b"x", mask)
+                yield stream + frame(FIN | CONTINUATION, pieces[-1], mask) + whole
+        yield frame(FIN | BINARY, b"m" * (limit + 1), mask ^ MASKED)
+        yield frame(FIN | CONTINUATION, b"m" * (limit + 1), mask)
+
+
 def long_websocket_streams(mask: int) -> Iterator[bytes]:
     """Streams at the widths of a length and at the limits: too long to be mutated."""
+    yield frame(FIN | BINARY, bytes(40_000), mask, width=8)
     for size in (65535, 65536, 70_000, 70_001):
         payload = "é".encode() * (size // 2) + b"x" * (size % 2)
         for opcode in (TEXT, BINARY):
@@ -107,6 +126,7 @@ def framing_streams(name: str) -> Iterator[bytes]:
     wire = FRAMINGS[name]()
     payloads = (b"", b"hello", b"x" * 15, b"x" * 16, b"x" * 17, b"x" * 125, b"x" * 126, b"x" * 1024)
     yield b"".join([wire.encode(payload) for payload in payloads])
+    yield from (wire.encode(payload) for payload in payloads)
     yield from (wire.encode(payload)[:-1] for payload in payloads)
     match name:
         case "envelope":
@@ -118,7 +138,7 @@ def framing_streams(name: str) -> Iterator[bytes]:
             yield b"\xff\xff\xff\xff"
         case "lines":
             yield from (b"one\r\ntwo\nthr\ree\n\n\r\n\r\r\nrest\r", b"\n\r\n\r")
-            yield b"x" * 16 + b"\r\r"
+            yield from (b"x" * 16 + b"\r\r", b"x" * 17 + b"\r\n", b"x" * 20 + b"\r")
             yield b"x" * 16 + b"\r\n" + b"x" * 16 + b"\r"
 
 
@@ -181,6 +201,11 @@ def request_streams() -> Iterator[bytes]:
     for plain in (b"GET", b"HEAD", b"POST", b"DELETE"):
         yield _head(plain + b" / HTTP/1.1", {b"Host": b"a", b"Content-Length": b"4"}) + b"body"
     yield b"\r\n" + good
+    yield b"GET / HTTP/1.1\r\nX: " + b"y" * 400 + b"\n"
+    for limit in (200, 400, 1024):
+        yield good.replace(b"Origin: null\r\n", b"") + bytes(limit)
+        yield good.replace(b"Origin: null\r\n", b"") + bytes(limit + 1)
+        yield _head(b"GET / HTTP/1.1", {b"Host": b"a"}) + bytes(2 * limit)
 
 
 def answer_streams() -> Iterator[bytes]:
@@ -216,19 +241,23 @@ def tls_streams() -> Iterator[bytes]:
 
 
 def seeds(target: str) -> list[bytes]:
-    """The inputs that a target begins with, those first that are short enough to be mutated."""
+    """The inputs that a target begins with."""
+    limited: list[bytes] = []
     match target:
-        case "websocket-server":
-            streams = [*websocket_streams(MASKED), *long_websocket_streams(MASKED)]
-        case "websocket-client":
-            streams = [*websocket_streams(0), *long_websocket_streams(0)]
+        case "websocket-server" | "websocket-client":
+            mask = MASKED if target == "websocket-server" else 0
+            streams = [*websocket_streams(mask), *long_websocket_streams(mask)]
+            limited = [*limited_websocket_streams(mask)]
         case "server-handshake":
-            streams = [*request_streams()]
+            limited, streams = [*request_streams()], []
         case "client-handshake":
-            streams = [*answer_streams()]
+            limited, streams = [*answer_streams()], []
         case "tls":
             streams = [*tls_streams()]
         case _:
-            streams = [*framing_streams(target)]
-    # Each with other choices, and with every choice in some.
-    return [b"", *(bytes((i % 16, (i * 7) & 0xFF)) + stream for i, stream in enumerate(streams))]
+            limited, streams = [*framing_streams(target)], []
+    # Every choice for some, and for those of interest all four limits.
+    inputs = [bytes((i % 16, i * 7 & 0xFF)) + stream for i, stream in enumerate(streams)]
+    for i, stream in enumerate(limited):
+        inputs += [bytes((limits | (i & 3) << 2, i * 7 & 0xFF)) + stream for limits in range(4)]
+    return [b"", *inputs]

@@ -131,7 +131,8 @@ def test_plain_wsproto_agrees_on_any_stream(
         assert oracle.comparable(found) == expected
         assert plain(client, pieces, closing=closing) == expected
     short = plain(client, [stream], closing=closing)
-    assert oracle.agree(ours(client, split(stream, cuts), UNLIMITED, closing=closing), short)
+    found = ours(client, split(stream, cuts), UNLIMITED, closing=closing)
+    assert oracle.agree(found, short, complete=False)
 
 
 @pytest.mark.parametrize("target", TARGETS)
