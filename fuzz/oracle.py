@@ -27,7 +27,7 @@ from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opc
 from fuzz.invariants import Outcome
 from netwire import Limits
 
-UNLIMITED = Limits(message=1 << 63, fragments=1 << 63)
+UNLIMITED = Limits(message=1 << 80, fragments=1 << 80)
 
 _LONGEST_HEADER = 14
 

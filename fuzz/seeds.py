@@ -243,11 +243,13 @@ def tls_streams() -> Iterator[bytes]:
 def seeds(target: str) -> list[bytes]:
     """The inputs that a target begins with."""
     limited: list[bytes] = []
+    long: list[bytes] = []
     match target:
         case "websocket-server" | "websocket-client":
             mask = MASKED if target == "websocket-server" else 0
-            streams = [*websocket_streams(mask), *long_websocket_streams(mask)]
+            streams = [*websocket_streams(mask)]
             limited = [*limited_websocket_streams(mask)]
+            long = [*long_websocket_streams(mask)]
         case "server-handshake":
             limited, streams = [*request_streams()], []
         case "client-handshake":
@@ -260,4 +262,5 @@ def seeds(target: str) -> list[bytes]:
     inputs = [bytes((i % 16, i * 7 & 0xFF)) + stream for i, stream in enumerate(streams)]
     for i, stream in enumerate(limited):
         inputs += [bytes((limits | (i & 3) << 2, i * 7 & 0xFF)) + stream for limits in range(4)]
+    inputs += [bytes((limits, 0xFF)) + stream for stream in long for limits in (0, 3)]
     return [b"", *inputs]
