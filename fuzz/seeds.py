@@ -15,7 +15,6 @@ from netwire.websocket.frames import (
     PING,
     PONG,
     TEXT,
-    apply_mask,
 )
 
 KEY = b"\x37\xfa\x21\x3d"  # of RFC 6455, section 5.7
@@ -41,7 +40,9 @@ def frame(
     width = width or (0 if declared < 126 else 2 if declared < 1 << 16 else 8)
     code = {0: declared, 2: 126, 8: 127}[width]
     header = bytes((first, mask | code)) + (declared.to_bytes(width) if width else b"")
-    return header + (KEY + apply_mask(payload, KEY) if mask else payload)
+    if not mask:
+        return header + payload
+    return header + KEY + bytes(byte ^ KEY[i & 3] for i, byte in enumerate(payload))
 
 
 def websocket_streams(mask: int) -> Iterator[bytes]:
