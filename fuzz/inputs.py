@@ -55,13 +55,14 @@ class Input:
 
 
 def cut(stream: bytes, seed: int) -> list[bytes]:
-    """The stream in pieces of 1 to 255 bytes, small ones mostly, as the seed has it."""
+    """The stream in pieces, mostly of a few bytes, as the seed has it."""
     pieces = []
     value = seed
     start = 0
     while start < len(stream):
         value = (value * 141 + 57) & 0xFF
         size = value if value % 7 == 6 else 1 + (value >> 3) % 9
+        size += len(stream) >> 8  # a long one in larger pieces, so that they do not take too long
         pieces.append(stream[start : start + size])
         start += size
     return pieces

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from fuzz import corpus
 from fuzz.errors import Broken
 from fuzz.minimise import minimised, reached
+from fuzz.oracle import UNLIMITED
 from fuzz.seeds import seeds
 from fuzz.targets import TARGETS
-from netwire import Event, Limits, LocalError, MessageTooBig, Request, Requested, State
+from netwire import Event, LocalError, MessageTooBig, Request, Requested, State
 from netwire.framing import Envelope
 from netwire.websocket import WebSocketServer
-from netwire.websocket.frames import Header
 from netwire.websocket.handshake_server import ServerHandshake
-from netwire.websocket.reader import FrameReader
 
 
 def try_all(target: str, inputs: Iterable[bytes]) -> None:
@@ -93,12 +92,10 @@ def unanswering(wire: WebSocketServer, error: object) -> bytes:
     return b""
 
 
-def unlimited(reader: FrameReader, header: Header) -> None:
-    limits, reader._limits = reader._limits, UNLIMITED
-    try:
-        ADMIT(reader, header)
-    finally:
-        reader._limits = limits
+def unlimited(wire: WebSocketServer, data: bytes) -> list[Event]:
+    wire._limits = UNLIMITED
+    wire._max_message = UNLIMITED.message
+    return RECEIVE(wire, data)
 
 
 def hoarding(wire: WebSocketServer, data: bytes) -> list[Event]:
@@ -115,8 +112,6 @@ def credulous(handshake: ServerHandshake, data: bytes) -> Iterator[Event]:
 
 
 RECEIVE = WebSocketServer.receive
-ADMIT = FrameReader._admit
-UNLIMITED = Limits(message=1 << 40, fragments=1 << 40)
 DEFECTS: list[tuple[str, type, str, Callable[..., object]]] = [
     ("websocket-server", WebSocketServer, "receive", raising),
     ("websocket-server", WebSocketServer, "receive", deaf),
@@ -124,7 +119,7 @@ DEFECTS: list[tuple[str, type, str, Callable[..., object]]] = [
     ("websocket-server", WebSocketServer, "receive", talkative),
     ("websocket-server", WebSocketServer, "receive", hoarding),
     ("websocket-server", WebSocketServer, "_failure_reply", unanswering),
-    ("websocket-client", FrameReader, "_admit", unlimited),
+    ("websocket-server", WebSocketServer, "receive", unlimited),
     ("envelope", Envelope, "decode", undivided),
     ("server-handshake", ServerHandshake, "receive", credulous),
 ]
