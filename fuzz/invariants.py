@@ -47,6 +47,8 @@ def outcome(event: Event) -> Outcome:
             return ("Opened", response)
         case Requested(request) | PlainRequest(request):
             return (type(event).__name__, request)
+        case _:
+            return (type(event).__name__,)
 
 
 def feed(wire: Wire, pieces: Iterable[bytes]) -> list[Event]:
