@@ -351,8 +351,9 @@ class WebSocket(Wire):
         return Failed(error, reply)
 
     def _failure_reply(self, error: RemoteError) -> bytes:
-        """What tells the peer its fault: nothing when it is no longer there."""
-        if isinstance(error, ConnectionLost):
+        """What tells the peer its fault: nothing when it is no longer there, or not yet open."""
+        # A reason from the handshake, which quotes the peer, may be too long for a close frame.
+        if self.state is not _OPEN or isinstance(error, ConnectionLost):
             return b""
         return self._close_frame(close_payload(error.close_code, error.reason))
 

@@ -437,6 +437,7 @@ BAD_ANSWERS: dict[str, tuple[dict[str, str | None], int | None, str]] = {
     "early hints": ({"line": "HTTP/1.1 103 Early Hints"}, 103, "refused"),
     "success": ({"line": "HTTP/1.1 200 OK", "Content_Length": "1000"}, 200, "refused"),
     "not HTTP": ({"line": "SSH-2.0-OpenSSH"}, None, "not an HTTP answer"),
+    "not HTTP, at length": ({"line": "SSH-2.0-" + "x" * 200}, None, "not an HTTP answer"),
     "too long": ({"X": "y" * 2000}, None, "head of more than 1000 bytes"),
     "bare LF": ({"X": "y\nZ: z"}, None, "carriage return"),
 }
