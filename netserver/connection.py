@@ -171,7 +171,8 @@ class Connection(Worker):
 
         Returns:
             False when the connection is not open, or the message was not taken because too much
-            waits. One that was taken may still give way to others.
+            waits. One that was taken may still give way to others, and one that was handed over
+            may find no room. What gave way is counted, and told to `on_gap`.
 
         Raises:
             TypeError: The message is neither ``str`` nor ``bytes``.

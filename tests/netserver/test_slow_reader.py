@@ -180,8 +180,9 @@ def test_stalls_and_reads_on(site: Any, scheme: str, policy: Any, where: str) ->
             if policy == "drop_old":
                 assert rest == accepted[-len(rest) :]
                 assert len(rest) == LIMIT // (1000 + OVERHEAD + (4 if scheme == "ws" else 5))
-            else:
-                assert rest == accepted
+            else:  # from elsewhere True only says that it was handed over
+                assert rest == accepted[: len(rest)]
+                assert where == "elsewhere" or rest == accepted
         assert connection.told.wait(20)
         statistics = connection.statistics()
         assert statistics.dropped == sent - len(got) > 0

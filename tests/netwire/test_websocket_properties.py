@@ -8,7 +8,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netwire.websocket.frames import BINARY, MASKED, build_frame, parse_header
+from netwire.websocket.frames import BINARY, FIN, MASKED, build_frame, parse_header
 from netwire.websocket.masking import apply_mask
 
 sizes = st.sampled_from([0, 1, 2, 3, 124, 125, 126, 127, 1023, 1024, 1025, 65535, 65536])
