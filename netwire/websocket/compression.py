@@ -75,14 +75,24 @@ class Compression:
 
     It holds memory while a message is arriving in pieces, and between messages only where context
     is taken over.
+
+    Attributes:
+        inflated: Bytes since its owner last set it to 0.
     """
 
-    __slots__ = ("_deflater", "_inflater", "terms")
+    __slots__ = ("_deflater", "_inflater", "_stopped", "inflated", "terms")
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self._deflater: _Compress | None = None
         self._inflater: _Decompress | None = None
+        self._stopped = False
+        self.inflated = 0
+
+    def stop(self) -> None:
+        """Inflate nothing more: what still comes is not wanted."""
+        self._stopped = True
+        self._deflater = self._inflater = None
 
     def deflate(self, payload: bytes) -> bytes | None:
         """A message's payload, compressed; None where it is better, or must be, sent as it is."""
@@ -116,6 +126,8 @@ class Compression:
             MessageTooBig: The message passes the limit.
             InvalidPayload: It is not deflated data.
         """
+        if self._stopped:
+            return b""
         inflater = self._inflater
         if inflater is None:
             # Some that agreed on 8 bits use 9 all the same, as zlib did until 1.2.9.
@@ -125,6 +137,7 @@ class Compression:
             inflated = inflater.decompress(piece + _TAIL if final else piece, limit - size + 1)
         except engine.error as error:
             raise InvalidPayload("message that cannot be inflated") from error
+        self.inflated += len(inflated)
         if size + len(inflated) > limit:
             raise MessageTooBig(size + len(inflated), limit)
         if inflater.eof:

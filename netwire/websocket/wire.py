@@ -7,7 +7,7 @@ from abc import abstractmethod
 import wsproto.events as ws
 
 from netwire.errors import ConnectionLost, InvalidPayload, LocalError, RemoteError
-from netwire.events import Closed, Event, Failed, Ping, Pong
+from netwire.events import Closed, Event, Failed, More, Ping, Pong
 from netwire.limits import Limits
 from netwire.websocket.close import close_payload, echo_payload
 from netwire.websocket.compression import Compression, Terms
@@ -125,9 +125,16 @@ class WebSocket(Wire):
                         events.append(message if transform is None else self._incoming(message))
                         position = stop
                         continue
-                    if stop <= end and first in _WHOLE_DEFLATED and self._compression is not None:
+                    if (
+                        self._compression is not None
+                        and stop <= end
+                        and length <= self._max_message
+                        and first in _WHOLE_DEFLATED
+                    ):
                         events.append(self._inflated(data, start, stop, first))
                         position = stop
+                        if self._compression.inflated > self._max_message:
+                            return self._go_on_later(data, position, events)
                         continue
                 except IndexError:
                     pass  # the header is not complete
@@ -142,6 +149,17 @@ class WebSocket(Wire):
             position = self._read_odd(data, position, events)
             if self.state is not _OPEN:
                 self._allow_answers(events)
+            elif self._compression is not None and self._compression.inflated > self._max_message:
+                return self._go_on_later(data, position, events)
+        return events
+
+    def _go_on_later(self, data: bytes, position: int, events: list[Event]) -> list[Event]:
+        """Keep the rest for the next `receive`, so that one does not inflate without end."""
+        assert self._compression is not None
+        self._compression.inflated = 0
+        if position < len(data):
+            self._held = data[position:]
+            events.append(More())
         return events
 
     def _allow_answers(self, events: list[Event]) -> None:
@@ -315,3 +333,5 @@ class WebSocket(Wire):
             self._held = b""
             self._reader = None
             self._compression = None
+        elif state is State.CLOSING and self._compression is not None:
+            self._compression.stop()
