@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import frozen
 
 from foreman.latency import check_declaration, check_latency
 from netserver.connection import Connection
 from netserver.errors import CertificateError
+from netserver.origins import check_origins
 from netwire import (
     Endpoint,
     Framing,
@@ -35,6 +36,7 @@ class Recipe:
         required_latency: What its connections declare, seconds; None for their class's default.
         make_wire: Makes each connection's protocol.
         tls: The certificates; None for plain bytes.
+        origins: The pages that may connect; None for all.
 
     Raises:
         UrlError: The options do not fit the URL.
@@ -47,6 +49,7 @@ class Recipe:
     required_latency: float | None
     make_wire: Callable[[], Wire]
     tls: ssl.SSLContext | None
+    origins: frozenset[str] | None = None
 
     @classmethod
     def to_listen(
@@ -59,6 +62,7 @@ class Recipe:
         framing: type[Framing] | str | None,
         transform: TransformFactory | None,
         limits: Limits,
+        allowed_origins: Iterable[str] | None,
     ) -> Recipe:
         """For the peers that a listener accepts.
 
@@ -72,6 +76,11 @@ class Recipe:
             raise UrlError(
                 url, "has a path: a listener serves every one; on_connect may refuse some"
             )
+        origins = check_origins(allowed_origins)
+        if origins is not None and not endpoint.websocket:
+            raise UrlError(
+                url, "has no handshake that tells an Origin; allowed_origins= is for ws://"
+            )
         server_wire(endpoint, limits=limits, framing=framing)
         _check(url, endpoint, connection_class, tls, transform)
         return cls(
@@ -82,6 +91,7 @@ class Recipe:
                 endpoint, limits=limits, framing=framing, transform=transform
             ),
             tls=tls,
+            origins=origins,
         )
 
     @classmethod

@@ -88,6 +88,7 @@ class Server(LifeCycle):
         framing: type[Framing] | str | None = None,
         transform: TransformFactory | None = None,
         limits: Limits | None = None,
+        allowed_origins: Iterable[str] | None = None,
     ) -> Listener:
         """Accept connections on an address, at once or as soon as the server is started.
 
@@ -102,6 +103,10 @@ class Server(LifeCycle):
                 for envelopes. Not for WebSocket.
             transform: Makes each connection's own `netwire.Transform`; None leaves payloads alone.
             limits: What a peer may make us hold; None for those of the config.
+            allowed_origins: The web pages that may connect, as ``https://example.org`` or, with a
+                port, ``http://localhost:8000``; others are answered 403, and so is ``null`` unless
+                it is listed. Who sends no Origin is no page, and let in. None for all: enough only
+                where a browser's cookies, or its place in the network, give no rights.
 
         Raises:
             UrlError: The URL is none of these, or the options do not fit it.
@@ -120,6 +125,7 @@ class Server(LifeCycle):
             framing=framing,
             transform=transform,
             limits=self.config.limits if limits is None else limits,
+            allowed_origins=allowed_origins,
         )
         sockets = listening_sockets(url, recipe.endpoint, self.config.backlog)
         listener = Listener(self, name or url, recipe, sockets)
