@@ -46,6 +46,15 @@ class Intake:
         self._unwatched = 1  # so many were quick lately that they need no look at the clock
         self.at_once = 1  # so many may be handed out as they come: none while others wait
 
+    def receive(self, data: bytes) -> list[Any]:
+        """What the wire makes of a long read, or of a part of it: thousands of pings take long.
+
+        Where something waits already, it is read in its turn.
+        """
+        if self._rest is None:
+            return self._shell.wire.receive_part(data)
+        return [events.More(data)] if data else []
+
     # ---------------------------------------------------------------- handing out
 
     def take(self, happened: list[Any]) -> None:
@@ -128,7 +137,7 @@ class Intake:
         rest, self._rest = self._rest or [], None
         self.at_once = 1
         for event in rest:
-            if not isinstance(event, bytes | str):
+            if not isinstance(event, bytes | str | events.More):
                 self._handle(event)
 
     def _next_turn(self) -> None:
@@ -146,10 +155,29 @@ class Intake:
         outflow = self._shell.outflow
         outflow.corked = True
         try:
-            self.take(rest)
+            self._take_parts(rest)
+        except Exception as error:  # a user's transform, which ends its own connection
+            self._shell.ending.fail(error)
         finally:
             outflow.corked = False
             outflow.flush()
+
+    def _take_parts(self, rest: list[Any]) -> None:
+        """Hand out what waited, up to what is not read yet; of that a part, in its turn."""
+        at = next((at for at, event in enumerate(rest) if type(event) is events.More), len(rest))
+        if at:
+            self.take(rest[:at])
+            self._wait(rest[at:])
+        else:
+            self.take(self._shell.wire.receive_part(rest[0].rest))
+            self._wait(rest[1:])
+
+    def _wait(self, happened: list[Any]) -> None:
+        """Let it wait for the next turn, behind what waits already."""
+        if happened:
+            self._rest = happened if self._rest is None else self._rest + happened
+            self.at_once = 0
+            self.end_turn()
 
     # ---------------------------------------------------------------- whatever is no message
 
@@ -173,6 +201,8 @@ class Intake:
                 shell.ending.note(event.error.close_code, event.error.reason)
                 shell.ending.fail(event.error)
                 shell.ending.finish(event.reply, linger=bool(event.reply))
+            case events.More():
+                self._wait([event])
             case partial():
                 event()
 
@@ -193,14 +223,14 @@ class Intake:
             shell.outflow.write_records(tls.take_output())  # the alert
             shell.outflow.ended = True
             # The records before the bad one were good.
-            self.take(shell.wire.receive(error.received))
+            self.take(self.receive(error.received))
             self.after(self._tls_failed, error)
             return b""
         shell.outflow.write_records(tls.take_output())
         if tls.handshaken and not was_up:
             shell.start_wire()
         if tls.peer_closed:
-            self.take(shell.wire.receive(plain))
+            self.take(self.receive(plain))
             self.after(self.ended)
             return b""
         return plain

@@ -82,4 +82,16 @@ class Failed:
     reply: bytes
 
 
-Event: TypeAlias = bytes | str | Requested | PlainRequest | Opened | Ping | Pong | Closed | Failed
+@frozen
+class More:
+    """The last of what `Wire.receive_part` tells: call it again with ``rest``, which is to be read.
+
+    The wire has not taken it, so nothing else may be given to the wire before.
+    """
+
+    rest: bytes
+
+
+Event: TypeAlias = (
+    bytes | str | Requested | PlainRequest | Opened | Ping | Pong | Closed | Failed | More
+)
