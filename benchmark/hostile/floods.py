@@ -20,8 +20,9 @@ def _read(data: bytes, peer: Peer) -> None:
 
 
 def _unread(data: bytes, peer: Peer) -> None:
-    """A flood by one who reads nothing of what is answered."""
+    """A flood by one who reads nothing of what is answered, and goes in the end."""
     peer.flood(_whole(data), reading=False)
+    peer.leave()
 
 
 def _whole(data: bytes) -> bytes:
@@ -51,6 +52,7 @@ def _reads_nothing(peer: Peer) -> None:
     while monotonic() < ends:
         peer.send(frame(PONG))  # so that it is told when it was cut
         sleep(0.01)
+    raise TimeoutError("it was not cut")
 
 
 def _reads_little(peer: Peer) -> None:
@@ -58,9 +60,10 @@ def _reads_little(peer: Peer) -> None:
     _order(b"!much", peer)
     ends = monotonic() + peer.patience
     while monotonic() < ends:
-        if not peer.sock.recv(1):
+        # Told apart from a close, after which the system would go on giving what it had kept.
+        if peer.is_reset(0.01) or not peer.sock.recv(1):
             return
-        sleep(0.01)
+    raise TimeoutError("it was not cut, or what the system keeps for it was not thrown away")
 
 
 def _ignores_a_close(peer: Peer) -> None:
@@ -100,9 +103,9 @@ def attacks() -> Iterator[Attack]:
     for name, data in kinds:
         yield attack(f"flood of {name}", partial(_read, data), "served")
     for name, data in kinds:
-        # What is not read is not answered for ever; who is not answered is not read, and waits.
+        # When its flood is over, it reads, and goes: all it is owed is answered, or it was cut.
         yield attack(
-            f"flood of {name}, unread", partial(_unread, data), "end", "close 1006", "served"
+            f"flood of {name}, unread", partial(_unread, data), "served", "end", noted=None
         )
     yield attack(
         "flood of envelopes of nothing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import struct
@@ -31,12 +32,14 @@ class Target:
         certificate: PEM file of the authority to trust, where the URL asks for TLS.
         patience: How long to wait for what the server should do, seconds.
         seconds: How long a flood lasts, unless it is cut.
+        most: Bytes that it has at most.
     """
 
     url: str
     certificate: str | None = None
     patience: float = 15.0
     seconds: float = 0.5
+    most: int = 1 << 62
 
 
 @frozen(kw_only=True)
@@ -148,32 +151,23 @@ class Peer:
             reading: Whether what comes back is read meanwhile; without that, sending blocks
                 sooner or later, and the end of the connection ends it.
         """
-        self.sock.settimeout(0.05)
+        self.sock.setblocking(False)
         view = memoryview(data)
         offset = 0
-        while monotonic() < self.until:
-            if reading:
-                self._drop_what_came()
+        ends = self.sent + self._target.most
+        while monotonic() < self.until and self.sent < ends:
+            readable, writable, _ = select.select([self.sock] * reading, [self.sock], [], 0.05)
             try:
-                offset += (count := self.sock.send(view[offset:]))
-            except TimeoutError:
-                continue
+                if readable and not self.sock.recv(PIECE):
+                    raise Cut
+                count = self.sock.send(view[offset:]) if writable else 0
             except OSError:
                 raise Cut from None
             self.sent += count
-            offset %= len(data)
+            offset = (offset + count) % len(data)
         self.sock.settimeout(self._target.patience)
-
-    def _drop_what_came(self) -> None:
-        try:
-            while len(piece := self.sock.recv(PIECE, socket.MSG_DONTWAIT)) == PIECE:
-                pass
-        except BlockingIOError:
-            return
-        except OSError:
-            raise Cut from None
-        if not piece:
-            raise Cut
+        if offset:  # what follows begins at the beginning of a frame
+            self.send(data[offset:])
 
     def expect(self, answer: bytes) -> None:
         """Be served with exactly that."""
@@ -184,6 +178,12 @@ class Peer:
                 raise Cut
             found += piece
         self.served = found == answer
+
+    def is_reset(self, within: float) -> bool:
+        """Whether the server has reset the connection, or does within so many seconds."""
+        poll = select.poll()
+        poll.register(self.sock, 0)  # errors are told unasked
+        return bool(poll.poll(within * 1000))
 
     def shut(self) -> None:
         """End our side of the stream."""
@@ -244,7 +244,8 @@ class Attack:
         where: Which listener of `benchmark.peers.target_server` it goes to.
         strike: What it does, once connected, and open where `opened`.
         expected: The outcomes that are right.
-        noted: The close code with which the server ends it for itself.
+        noted: The close code with which the server ends it for itself; None where the peer may be
+            gone before the server has looked.
         opened: Whether the handshakes of TLS and of WebSocket are done first, properly.
         deadline: The deadline of the server's that ends it: ``handshake``, ``write``, ``close``;
             None where the server ends it at once, or the peer does.
@@ -254,7 +255,7 @@ class Attack:
     where: str
     strike: Callable[[Peer], None]
     expected: frozenset[str]
-    noted: int
+    noted: int | None
     opened: bool
     deadline: str | None
 
