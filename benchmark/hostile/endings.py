@@ -76,7 +76,8 @@ def attacks() -> Iterator[Attack]:
             "served",
             where=where,
             opened=opened,
-            noted=noted,
+            # A peer may have gone before it is accepted, or was looked at.
+            noted=noted if where != "tcp" and opened else None,
         )
         if name == "after its close":
             continue

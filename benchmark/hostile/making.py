@@ -14,7 +14,7 @@ def attack(
     strike: Callable[[Peer], None],
     *expected: str,
     where: str = "ws",
-    noted: int = LOST,
+    noted: int | None = LOST,
     opened: bool = True,
     deadline: str | None = None,
 ) -> Attack:

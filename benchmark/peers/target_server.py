@@ -45,7 +45,7 @@ LISTENERS = {
 
 FEED = "/feed"
 HEADER = struct.Struct("!QI")
-MUCH = 4096  # messages of a KiB, which is more than any buffer takes
+MUCH = 4096  # messages of 4 KiB: more than all buffers take
 
 
 class Near(Connection):
