@@ -138,7 +138,7 @@ def test_others_have_their_turn_while_a_long_read_is_read(
 
     def encode(message: bytes) -> bytes:
         if scheme == "tcp":
-            return envelope(message)
+            return bytes(envelope(message))
         begun = Frame(Opcode.BINARY, message, fin=False).serialize(mask=True)
         return begun + frame(Opcode.CONT, b"")
 
