@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -149,7 +150,7 @@ class Dispatcher:
             if worker._foreman is not self._foreman or seat is None:
                 gone.set_result(None)
                 return gone
-            seat.departures.append(gone)
+            seat.departures = [*(seat.departures or ()), gone]
             seat.leaving = True
             begin, seat.in_transit = not seat.in_transit, True
         if begin:
@@ -173,7 +174,7 @@ class Dispatcher:
             if not begin and not seat.in_transit:
                 arrived.set_result(True)
                 return arrived
-            seat.arrivals.append((node, arrived))
+            seat.arrivals = [*(seat.arrivals or ()), (node, arrived)]
         if begin:
             self._carrier.fetch(worker, seat, worker._home)
         return arrived
@@ -311,8 +312,7 @@ class Dispatcher:
         with self.lock:
             if seat.leaving or seat.node is not here:
                 return False
-            seat.in_transit = False
-            arrivals, seat.arrivals = seat.arrivals, []
+            arrivals = seat.settle()
             evacuation = self._evacuations.drop_out(seat)
         for target, arrived in arrivals:
             arrived.set_result(target is here)
@@ -326,8 +326,7 @@ class Dispatcher:
                 return False
             seat.stays_until = self.clock() + ASKED_AGAIN_AFTER
             self._seating.reseat(seat, here, evolve(seat.demand, movable=False), "could not leave")
-            seat.in_transit = False
-            arrivals, seat.arrivals = seat.arrivals, []
+            arrivals = seat.settle()
             evacuation = self._evacuations.drop_out(seat)
             if evacuation is not None and evacuation.retires:
                 self._evacuations.call_off_retiring(here)
@@ -345,9 +344,9 @@ class Dispatcher:
             self._seating.ledger.unseat(seat)
             worker._foreman = worker._seat = None
             evacuation = self._evacuations.drop_out(seat)
-        for _, arrived in seat.arrivals:
+        for _, arrived in seat.arrivals or ():
             arrived.set_result(False)
-        for gone in seat.departures:
+        for gone in seat.departures or ():
             gone.set_result(None)
         self.follow_strictest()
         self._evacuations.go_on(evacuation)
@@ -437,4 +436,5 @@ def _named(whom: object) -> str:
 
 
 def _kind(worker: Worker) -> str:
-    return f"{type(worker).__module__}.{type(worker).__qualname__}"
+    # One string for all of a class, because each of them keeps it.
+    return sys.intern(f"{type(worker).__module__}.{type(worker).__qualname__}")

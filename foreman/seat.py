@@ -21,7 +21,7 @@ class Seat:
         worker: Whose it is.
         node: The node on whose roster it counts: where it is, or where it goes.
         demand: What it counts there.
-        reason: Why it goes where it goes.
+        reason: Why it goes where it goes; empty while it is there.
         bound: The node it is on, or physically on its way to, which must not end meanwhile; None
             before it was sent anywhere.
         in_transit: Whether somebody is carrying it already.
@@ -36,8 +36,9 @@ class Seat:
         stays_until: Until when it is taken for one that cannot be moved, by the Foreman's clock.
         runs: How often it had run when its costs were last looked at.
         windows: In how many windows it ran.
-        arrivals: Futures of those who wait for a move, each with the node it was asked to go to.
-        departures: Futures of those who wait for its removal.
+        arrivals: Futures of those who wait for a move, each with the node it was asked to go to;
+            None without any.
+        departures: Futures of those who wait for its removal; None without any.
     """
 
     __slots__ = (
@@ -80,8 +81,15 @@ class Seat:
         self.stays_until = 0.0
         self.runs = 0
         self.windows = 0
-        self.arrivals: list[tuple[Any, Future[bool]]] = []
-        self.departures: list[Future[None]] = []
+        self.arrivals: list[tuple[Any, Future[bool]]] | None = None
+        self.departures: list[Future[None]] | None = None
+
+    def settle(self) -> list[tuple[Any, Future[bool]]]:
+        """It is where it was to go; returns those who wait for that."""
+        self.in_transit = False
+        self.reason = ""
+        arrivals, self.arrivals = self.arrivals, None
+        return arrivals or []
 
     def changes_after(self, now: float) -> float:
         """When it is the next time reckoned with otherwise although it rests; infinity for never.

@@ -226,7 +226,8 @@ class Intake:
             self.take(self.receive(error.received))
             self.after(self._tls_failed, error)
             return b""
-        shell.outflow.write_records(tls.take_output())
+        if records := tls.take_output():
+            shell.outflow.write_records(records)
         if tls.handshaken and not was_up:
             shell.start_wire()
         if tls.peer_closed:

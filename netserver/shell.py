@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING, cast
 
 from foreman import Node
@@ -301,7 +302,7 @@ class Shell(asyncio.Protocol):
 def address_of(name: object) -> Address:
     """A socket's name as an address: ``(host, port)``, a path, or None for an unnamed one."""
     if isinstance(name, tuple):
-        return (name[0], name[1])
+        return (sys.intern(name[0]), name[1])  # many share the host
     if isinstance(name, bytes):
         return os.fsdecode(name)
     return name if isinstance(name, str) and name else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from foreman import Node, Worker
 from foreman.worker import check_worker
-from netserver.connection import Connection
+from netserver.connection import Address, Connection
 from netserver.events import Failed, Moved
 from netserver.recipe import Recipe
 from netserver.shell import Shell, address_of
@@ -38,6 +38,9 @@ class Source(Worker):
         self.name = name
         self.recipe = recipe
         self._complained = -math.inf
+        # What the last connection was reached at, which the next one mostly is, too: one object
+        # for all. Owned by the thread that makes connections.
+        self._local: Address = None
 
     def make_connection(self, sock: socket.socket, *, server_side: bool) -> Connection:
         """A connection on this socket, which is its own from here on, not placed yet.
@@ -54,7 +57,10 @@ class Source(Worker):
             check_worker(connection)
             connection.server = self.server
             connection.listener = self
-            connection.local_address = address_of(sock.getsockname())
+            local = address_of(sock.getsockname())
+            if local != self._local:
+                self._local = local
+            connection.local_address = self._local
             connection.remote_address = address_of(sock.getpeername())
             if recipe.required_latency is not None:
                 connection._declare(recipe.required_latency)

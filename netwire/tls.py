@@ -96,10 +96,10 @@ class TlsEngine:
         """
         if not self.handshaken or self._closing:
             raise LocalError("cannot encrypt: TLS is " + ("closed" if self._closing else "not up"))
-        view = memoryview(data)
         try:
-            while view:
-                view = view[self._object.write(view) :]
+            taken = self._object.write(data) if data else 0
+            while taken < len(data):
+                taken += self._object.write(memoryview(data)[taken:])
         except ssl.SSLError as error:
             raise _failure(error, b"") from error
         return self._outgoing.read()
@@ -127,11 +127,12 @@ class TlsEngine:
         self.handshaken = True
 
     def _read(self) -> bytes:
+        incoming = self._incoming
         records: list[bytes] = []
         try:
             # An empty input means that every record was whole: to ask once more would only cost
             # an exception.
-            while self._incoming.pending:
+            while incoming.pending:
                 record = self._object.read(_RECORD)
                 if not record:
                     self.peer_closed = True
@@ -143,7 +144,7 @@ class TlsEngine:
             self.peer_closed = True
         except ssl.SSLError as error:
             raise _failure(error, b"".join(records)) from error
-        return b"".join(records)
+        return records[0] if len(records) == 1 else b"".join(records)
 
 
 def _failure(error: ssl.SSLError, received: bytes) -> TlsError:

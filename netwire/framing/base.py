@@ -89,12 +89,16 @@ class Framing(Wire):
             return []
         # Any, because lists are invariant, and a second one would be paid for by every message.
         messages: Any = []
-        events: list[Event] = messages
-        failure = None
         try:
             self.decode(data, messages)
         except RemoteError as error:
-            failure = error
+            return self._handed_on(messages, error)
+        events: list[Event] = messages
+        return events if self.transform is None else self._handed_on(messages, None)
+
+    def _handed_on(self, messages: Any, failure: RemoteError | None) -> list[Event]:
+        """The messages as they were before the peer's transform, and how it ends, if it does."""
+        events: list[Event] = messages
         if self.transform is not None:
             events, refused = self._transformed(self.transform, messages)
             failure = refused or failure

@@ -7,9 +7,12 @@ zeros; then the payload: ``b"15hello"``, ``b"10"`` for an empty one.
 from __future__ import annotations
 
 from netwire.errors import MessageTooBig, ProtocolError
+from netwire.events import Event
 from netwire.framing.base import Framing
+from netwire.wire import Message, State
 
 _LONGEST = 10**9 - 1
+_OPEN = State.OPEN  # an enum's members are slow to look up
 
 
 def _header(length: int) -> bytes:
@@ -48,6 +51,15 @@ class Envelope(Framing):
 
     __slots__ = ()
 
+    def receive(self, data: bytes) -> list[Event]:
+        # Mostly one short message comes at a time, and all of it: without the calls, and the care
+        # for what is before and behind it, that the rest is worth.
+        if data and not self._rest and self.transform is None and self.state is _OPEN:
+            body = data[0] - 0x2F
+            if _LENGTHS.get(data[:body]) == len(data) - body <= self.limits.message:
+                return [data[body:]]
+        return super().receive(data)
+
     def decode(self, data: bytes, into: list[bytes]) -> None:
         if self._rest:
             data = self.resume(data)
@@ -73,6 +85,13 @@ class Envelope(Framing):
             start = stop
         if start < end:
             self.keep(data[start:], need)
+
+    def encode(self, message: Message) -> bytes:
+        # What is sent most, without the calls that the rest is worth.
+        if type(message) is bytes and self.transform is None and self.state is _OPEN:
+            length = len(message)
+            return (_HEADERS[length] if length < _SHORT else _header(length)) + message
+        return super().encode(message)
 
     def encode_payload(self, payload: bytes) -> bytes:
         length = len(payload)

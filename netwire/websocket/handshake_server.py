@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 
 import h11
@@ -135,7 +136,7 @@ class ServerHandshake:
             )
         )
         self.request = request = Request(
-            method=parsed.method.decode("ascii"),
+            method=sys.intern(parsed.method.decode("ascii")),
             target=parsed.target.decode("latin-1"),
             headers=headers,
             subprotocols=tuple(tokens(headers, "Sec-WebSocket-Protocol")),
@@ -181,6 +182,7 @@ class ServerHandshake:
             )
         except h11.LocalProtocolError as error:
             raise ValueError(str(error)) from error
+        self.request.headers.pack()
         return self._http.send(answer) or b""
 
     def respond(self, response: Response) -> bytes:

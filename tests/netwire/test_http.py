@@ -18,6 +18,21 @@ def test_headers_are_found_in_any_case_and_joined() -> None:
         headers["x-two"]
 
 
+LINES = (("Host", "a:80"), ("X-One", ""), ("Accept", "a, b"), ("x-one", "1:2"))
+
+
+@pytest.mark.parametrize("lines", [LINES, LINES[:1], (("X-One", ""),), ()])
+def test_packed_headers_say_what_they_said(lines: tuple[tuple[str, str], ...]) -> None:
+    headers, packed = Headers(lines), Headers(lines)
+    packed.pack()
+    for _ in range(2):
+        assert packed.lines == lines
+        assert packed == headers
+        assert packed.get_all("x-one") == headers.get_all("x-one")
+        assert repr(packed) == repr(headers)
+        packed.pack()
+
+
 def test_a_request_tells_its_path_and_query() -> None:
     request = Request(target="/a%20b?room=one&room=two%21&empty=")
     assert request.path == "/a%20b"

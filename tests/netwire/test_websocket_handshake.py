@@ -93,7 +93,9 @@ def test_accept_computes_the_token_of_the_rfc() -> None:
     assert event.request.query == {"room": ["1"]}
     assert event.request.headers["host"] == "example.com"
     assert ("Sec-WebSocket-Key", KEY) in event.request.headers.lines
+    lines_before = event.request.headers.lines
     answer = wire.accept(headers=(("X-Who", "me"),))
+    assert event.request.headers.lines == lines_before
     assert wire.state is State.OPEN
     assert wire.subprotocol is None
     line, *lines = answer.decode().split("\r\n")
