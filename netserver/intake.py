@@ -149,35 +149,35 @@ class Intake:
             shell.resume_reading(Pause.TURN)
 
     def _go_on(self) -> None:
-        rest, self._rest = self._rest, None
-        self.at_once = 1
+        rest = self._rest
         assert rest is not None
+        if isinstance(rest[0], events.More):
+            if self._shell.has_to_wait:
+                return  # `Shell.resume_reading` gives it a turn
+            try:
+                rest[:1] = self._shell.wire.receive_part(rest[0].rest)
+            except Exception as error:  # as in `Shell.data_received`
+                rest[:1] = []
+                self._shell.ending.fail(error)
+        # What the wire still keeps comes before what came after it was asked.
+        kept = next((i for i, e in enumerate(rest) if isinstance(e, events.More)), len(rest))
+        self._rest = None
+        self.at_once = 1
         outflow = self._shell.outflow
         outflow.corked = True
         try:
-            self._take_parts(rest)
-        except Exception as error:  # a user's transform, which ends its own connection
-            self._shell.ending.fail(error)
+            self.take(rest[:kept])
         finally:
             outflow.corked = False
             outflow.flush()
+        if kept < len(rest):
+            self._wait_with(rest[kept:])
 
-    def _take_parts(self, rest: list[Any]) -> None:
-        """Hand out what waited, up to what is not read yet; of that a part, in its turn."""
-        at = next((at for at, event in enumerate(rest) if type(event) is events.More), len(rest))
-        if at:
-            self.take(rest[:at])
-            self._wait(rest[at:])
-        else:
-            self.take(self._shell.wire.receive_part(rest[0].rest))
-            self._wait(rest[1:])
-
-    def _wait(self, happened: list[Any]) -> None:
-        """Let it wait for the next turn, behind what waits already."""
-        if happened:
-            self._rest = happened if self._rest is None else self._rest + happened
-            self.at_once = 0
-            self.end_turn()
+    def _wait_with(self, happened: list[Happened]) -> None:
+        """Keep it for the next turn."""
+        self._rest = [*(self._rest or ()), *happened]
+        self.at_once = 0
+        self.end_turn()
 
     # ---------------------------------------------------------------- whatever is no message
 
@@ -186,6 +186,8 @@ class Intake:
         match event:
             case events.Ping():
                 shell.outflow.write(event.reply)
+            case events.More():
+                self._wait_with([event])
             case events.Requested():
                 assert shell.admission is not None
                 shell.admission.ask(event.request)
@@ -201,8 +203,6 @@ class Intake:
                 shell.ending.note(event.error.close_code, event.error.reason)
                 shell.ending.fail(event.error)
                 shell.ending.finish(event.reply, linger=bool(event.reply))
-            case events.More():
-                self._wait([event])
             case partial():
                 event()
 

@@ -12,6 +12,7 @@ from netserver.connection import Connection
 from netserver.errors import CertificateError
 from netserver.origins import check_origins
 from netwire import (
+    Deflate,
     Endpoint,
     Framing,
     Limits,
@@ -61,6 +62,7 @@ class Recipe:
         tls: ssl.SSLContext | None,
         framing: type[Framing] | str | None,
         transform: TransformFactory | None,
+        compression: Deflate | None,
         limits: Limits,
         allowed_origins: Iterable[str] | None,
     ) -> Recipe:
@@ -82,13 +84,17 @@ class Recipe:
                 url, "has no handshake that tells an Origin; allowed_origins= is for ws://"
             )
         server_wire(endpoint, limits=limits, framing=framing)
-        _check(url, endpoint, connection_class, tls, transform)
+        _check(url, endpoint, connection_class, tls, transform, compression)
         return cls(
             endpoint=endpoint,
             connection_class=connection_class,
             required_latency=_checked(required_latency),
             make_wire=lambda: server_wire(
-                endpoint, limits=limits, framing=framing, transform=transform
+                endpoint,
+                limits=limits,
+                framing=framing,
+                transform=transform,
+                compression=compression,
             ),
             tls=tls,
             origins=origins,
@@ -104,6 +110,7 @@ class Recipe:
         tls: ssl.SSLContext | None,
         framing: type[Framing] | str | None,
         transform: TransformFactory | None,
+        compression: Deflate | None,
         limits: Limits,
         headers: tuple[tuple[str, str], ...],
         subprotocols: tuple[str, ...],
@@ -119,12 +126,13 @@ class Recipe:
                 limits=limits,
                 framing=framing,
                 transform=transform,
+                compression=compression,
                 headers=headers,
                 subprotocols=subprotocols,
             )
 
         make_wire(None)
-        _check(url, endpoint, connection_class, tls, transform)
+        _check(url, endpoint, connection_class, tls, transform, compression)
         return cls(
             endpoint=endpoint,
             connection_class=connection_class,
@@ -150,12 +158,17 @@ def _check(
     connection_class: type[Connection],
     tls: ssl.SSLContext | None,
     transform: TransformFactory | None,
+    compression: Deflate | None,
 ) -> None:
     if not (isinstance(connection_class, type) and issubclass(connection_class, Connection)):
         raise TypeError(f"connection_class must subclass Connection, not {connection_class!r}")
     check_declaration(connection_class)
     if transform is not None and not callable(transform):
         raise TypeError(f"transform makes a Transform for each connection, {transform!r} does not")
+    if not isinstance(compression, Deflate | None):
+        raise TypeError(f"compression is a Deflate or None, not {compression!r}")
+    if compression is not None and not endpoint.websocket:
+        raise UrlError(url, "is not WebSocket, and only that has compression=")
     if tls is not None and not isinstance(tls, ssl.SSLContext):
         raise TypeError(f"tls is an ssl.SSLContext, as from server_context(…), not {tls!r}")
     if tls is not None and not endpoint.secure:

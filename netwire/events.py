@@ -84,14 +84,20 @@ class Failed:
 
 @frozen
 class More:
-    """The last of what `Wire.receive_part` tells: call it again with ``rest``, which is to be read.
+    """Some of what arrived is not read yet: ``receive(b"")`` goes on with it.
 
-    The wire has not taken it, so nothing else may be given to the wire before.
+    Always the last event of its call. A compressed message costs its sender little, so that one
+    read may hold very many: after about `Limits.message` inflated bytes the wire stops, for others
+    to have their turn and for the messages to be taken. `Wire.receive_part` stops earlier.
+
+    Attributes:
+        rest: What the wire has not kept itself, to be given to it before anything else; none of a
+            WebSocket's.
     """
 
-    rest: bytes
+    rest: bytes = b""
 
 
 Event: TypeAlias = (
-    bytes | str | Requested | PlainRequest | Opened | Ping | Pong | Closed | Failed | More
+    bytes | str | Requested | PlainRequest | Opened | Ping | Pong | More | Closed | Failed
 )

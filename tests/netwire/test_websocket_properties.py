@@ -16,14 +16,15 @@ from netwire.websocket.frames import (
     BINARY,
     CLOSE,
     CONTINUATION,
+    FIN,
     MASKED,
     PING,
     PONG,
     TEXT,
-    apply_mask,
     build_frame,
     parse_header,
 )
+from netwire.websocket.masking import apply_mask
 
 HELLO = WebSocketClient("a").start()
 UNLIMITED = Limits(message=1 << 63, fragments=1 << 63)
@@ -200,6 +201,6 @@ def test_a_header_says_where_its_payload_is(size: int, mask: int, before: bytes)
     built = build_frame(BINARY, bytes(size), mask)
     header = parse_header(before + built, len(before))
     assert header is not None
-    assert header == (BINARY, size, len(before) + len(built) - size)
+    assert header == (FIN | BINARY, size, len(before) + len(built) - size)
     for cut in range(len(built) - size):
         assert parse_header(before + built[:cut], len(before)) is None
