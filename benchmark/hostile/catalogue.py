@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from benchmark.hostile import encryption, endings, floods, frames, handshakes
+from benchmark.hostile import bombs, encryption, endings, floods, frames, handshakes
 from benchmark.hostile.peer import Attack
 
 FAMILIES: dict[str, tuple[Attack, ...]] = {
@@ -12,6 +12,7 @@ FAMILIES: dict[str, tuple[Attack, ...]] = {
     "encryption": tuple(encryption.attacks()),
     "frames": tuple(frames.attacks()),
     "floods": tuple(floods.attacks()),
+    "bombs": tuple(bombs.attacks()),
     "endings": tuple(endings.attacks()),
 }
 

@@ -16,6 +16,7 @@ HEAD = (
     b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
+DEFLATE = HEAD[:-2] + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 PIECE = 65536
 
 
@@ -105,9 +106,9 @@ class Peer:
             pass
         return outgoing.read()
 
-    def shake_hands(self) -> None:
+    def shake_hands(self, head: bytes = HEAD) -> None:
         """Do the WebSocket handshake like anybody."""
-        self.sock.sendall(HEAD)
+        self.sock.sendall(head)
         answer = b""
         while b"\r\n\r\n" not in answer:
             piece = self.sock.recv(1)
@@ -275,7 +276,7 @@ class Attack:
                 if self.where in ("wss", "tls"):
                     peer.encrypt()
                 if self.where not in ("tcp", "tls"):
-                    peer.shake_hands()
+                    peer.shake_hands(DEFLATE if self.where == "deflate" else HEAD)
             wait()
             peer.begin()
             self.strike(peer)

@@ -31,9 +31,10 @@ from benchmark.peers.program import Options
 from foreman import Action, BestFit, Demand, Foreman, Place, Placement, Snapshot, Spawn, Worker
 from netserver import Connection, Request, Server, ServerConfig, server_context
 from netserver.events import Closed, Event
+from netwire import Deflate
 
-# The URL schemes of the listeners. ``far`` and ``origin`` are ``ws``: one is on a node of its own
-# where that is asked for, the other lets in one page only.
+# The URL schemes of the listeners. Of the further ones, ``far`` is on a node of its own where that
+# is asked for, ``origin`` lets in one page only, ``deflate`` compresses.
 LISTENERS = {
     "ws": "ws",
     "tcp": "tcp",
@@ -41,6 +42,7 @@ LISTENERS = {
     "tls": "tls",
     "far": "ws",
     "origin": "ws",
+    "deflate": "ws",
 }
 
 FEED = "/feed"
@@ -132,6 +134,7 @@ def main() -> None:
                 required_latency=found.declared,
                 tls=server_context(options.certificate) if scheme in ("wss", "tls") else None,
                 allowed_origins=[ALLOWED] if name == "origin" else None,
+                compression=Deflate() if name == "deflate" else None,
             )
             urls.append(f"{scheme}://127.0.0.1:{listener.port}")
         server.start()
