@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from netserver.errors import Reject
 from netserver.events import Refused
+from netserver.origins import is_allowed
 from netserver.pauses import Pause
 from netwire import Message, Request, Response, State
 
@@ -52,8 +53,13 @@ class Admission:
         self._shell.serial.call(lambda: self._respond(server.on_request(request)))
 
     def _ask(self, request: Request) -> Awaitable[None] | None:
+        connection = self._shell.connection
+        origins = connection.listener.recipe.origins
+        if origins is not None and not is_allowed(request, origins):
+            self._refuse(Reject(403, "This page may not connect.\n"))
+            return None
         try:
-            result = self._shell.connection.on_connect(request)
+            result = connection.on_connect(request)
         except Reject as refusal:
             self._refuse(refusal)
             return None

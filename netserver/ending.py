@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from typing import TYPE_CHECKING
 
 from foreman import Infeasible
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from netserver.shell import Shell
 
 logger = logging.getLogger(__name__)
+
+_AT_ONCE = struct.pack("ii", 1, 0)  # socket(7): to linger for no time is to reset
 
 TRY_AGAIN_LATER = 1013  # in IANA's registry of WebSocket close codes
 
@@ -116,6 +120,11 @@ class Ending:
         if shell.admission is not None:
             shell.serial.cancel()  # its answer is not needed any more
         if shell.transport is not None:
+            if shell.outflow.paused:
+                # The peer does not read, so the system would keep megabytes for it, and for
+                # minutes. They are thrown away with the rest: the peer sees a reset.
+                sock = shell.transport.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             shell.transport.abort()
 
     def fail(self, error: BaseException) -> None:

@@ -46,6 +46,15 @@ class Intake:
         self._unwatched = 1  # so many were quick lately that they need no look at the clock
         self.at_once = 1  # so many may be handed out as they come: none while others wait
 
+    def receive(self, data: bytes) -> list[Any]:
+        """What the wire makes of a long read, or of a part of it: thousands of pings take long.
+
+        Where something waits already, it is read in its turn.
+        """
+        if self._rest is None:
+            return self._shell.wire.receive_part(data)
+        return [events.More(data)] if data else []
+
     # ---------------------------------------------------------------- handing out
 
     def take(self, happened: list[Any]) -> None:
@@ -146,7 +155,7 @@ class Intake:
             if self._shell.has_to_wait:
                 return  # `Shell.resume_reading` gives it a turn
             try:
-                rest[:1] = self._shell.wire.receive(b"")
+                rest[:1] = self._shell.wire.receive_part(rest[0].rest)
             except Exception as error:  # as in `Shell.data_received`
                 rest[:1] = []
                 self._shell.ending.fail(error)
@@ -222,7 +231,7 @@ class Intake:
             shell.outflow.write_records(tls.take_output())  # the alert
             shell.outflow.ended = True
             # The records before the bad one were good.
-            self.take(shell.wire.receive(error.received))
+            self.take(self.receive(error.received))
             self.after(self._tls_failed, error)
             return b""
         if records := tls.take_output():
@@ -230,7 +239,7 @@ class Intake:
         if tls.handshaken and not was_up:
             shell.start_wire()
         if tls.peer_closed:
-            self.take(shell.wire.receive(plain))
+            self.take(self.receive(plain))
             self.after(self.ended)
             return b""
         return plain

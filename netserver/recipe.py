@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import field, frozen, validators
 
 from foreman.latency import check_declaration, check_latency
 from netserver.connection import Connection
 from netserver.errors import CertificateError
+from netserver.origins import check_origins
 from netserver.slow_reader import SlowReader
 from netwire import (
     Deflate,
@@ -38,6 +39,7 @@ class Recipe:
         slow_reader: What gives way when a peer reads too slowly, with its limit filled in.
         make_wire: Makes each connection's protocol.
         tls: The certificates; None for plain bytes.
+        origins: The pages that may connect; None for all.
 
     Raises:
         UrlError: The options do not fit the URL.
@@ -51,6 +53,7 @@ class Recipe:
     slow_reader: SlowReader = field(validator=validators.instance_of(SlowReader))
     make_wire: Callable[[], Wire]
     tls: ssl.SSLContext | None
+    origins: frozenset[str] | None = None
 
     @classmethod
     def to_listen(
@@ -65,6 +68,7 @@ class Recipe:
         compression: Deflate | None,
         limits: Limits,
         slow_reader: SlowReader,
+        allowed_origins: Iterable[str] | None,
     ) -> Recipe:
         """For the peers that a listener accepts.
 
@@ -77,6 +81,11 @@ class Recipe:
         if endpoint.target != "/":
             raise UrlError(
                 url, "has a path: a listener serves every one; on_connect may refuse some"
+            )
+        origins = check_origins(allowed_origins)
+        if origins is not None and not endpoint.websocket:
+            raise UrlError(
+                url, "has no handshake that tells an Origin; allowed_origins= is for ws://"
             )
         server_wire(endpoint, limits=limits, framing=framing)
         _check(url, endpoint, connection_class, tls, transform, compression)
@@ -93,6 +102,7 @@ class Recipe:
                 compression=compression,
             ),
             tls=tls,
+            origins=origins,
         )
 
     @classmethod

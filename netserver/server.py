@@ -109,6 +109,7 @@ class Server(LifeCycle):
         compression: Deflate | None = None,
         limits: Limits | None = None,
         slow_reader: SlowReader | None = None,
+        allowed_origins: Iterable[str] | None = None,
     ) -> Listener:
         """Accept connections on an address, at once or as soon as the server is started.
 
@@ -127,6 +128,10 @@ class Server(LifeCycle):
             limits: What a peer may make us hold; None for those of the config.
             slow_reader: What gives way for a peer that reads more slowly than it is sent to; None
                 for what the config says.
+            allowed_origins: The web pages that may connect, as ``https://example.org`` or, with a
+                port, ``http://localhost:8000``; others are answered 403, and so is ``null`` unless
+                it is listed. Who sends no Origin is no page, and let in. None for all: enough only
+                where a browser's cookies, or its place in the network, give no rights.
 
         Raises:
             UrlError: The URL is none of these, or the options do not fit it.
@@ -147,6 +152,7 @@ class Server(LifeCycle):
             compression=compression,
             limits=self.config.limits if limits is None else limits,
             slow_reader=self._slow_reader(slow_reader),
+            allowed_origins=allowed_origins,
         )
         sockets = listening_sockets(url, recipe.endpoint, self.config.backlog)
         listener = Listener(self, name or url, recipe, sockets)

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 # then waited up to 600 ms for their turn. Stopping to read for a moment gives the others theirs.
 WHOLE_READ = 256_000
 
+# A shorter read holds no more frames than can be read at once, bytes.
+LONG_READ = 1024
+
 _OPEN = State.OPEN  # an enum's members are slow to look up
 
 
@@ -176,15 +179,17 @@ class Shell(asyncio.Protocol):
         else:
             holds.passed_over -= 1
         intake = self.intake
-        if len(data) >= WHOLE_READ:
+        long = len(data) >= LONG_READ
+        if long and len(data) >= WHOLE_READ:
             intake.end_turn()
         outflow = self.outflow
         outflow.corked = True
         try:
             if self.tls is not None:
                 data = intake.decrypt(self.tls, data)
-            happened = self.wire.receive(data)
-            if len(happened) > intake.at_once:
+            at_once = intake.at_once  # none where something waits
+            happened = intake.receive(data) if long or not at_once else self.wire.receive(data)
+            if len(happened) > at_once:
                 intake.take(happened)
             else:
                 intake.hand_out(happened)
@@ -229,7 +234,7 @@ class Shell(asyncio.Protocol):
     @property
     def has_to_wait(self) -> bool:
         """Whether it may not be read for any reason but that others have their turn."""
-        return bool(self.pauses & ~Pause.TURN)
+        return self.transport is not None and bool(self.pauses & ~Pause.TURN)
 
     # ---------------------------------------------------------------- opening
 
@@ -259,7 +264,7 @@ class Shell(asyncio.Protocol):
         if connection.pulls:
             self.inbox.pull()
         self.resume_reading(Pause.ADMISSION)
-        self.intake.take([*early, *self.wire.receive(b"")])
+        self.intake.take([*early, *self.wire.receive_part(b"")])
 
     def respond(self, response: Response) -> None:
         """Answer over HTTP instead of opening, and close."""

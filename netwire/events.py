@@ -84,12 +84,18 @@ class Failed:
 
 @frozen
 class More:
-    """The wire keeps some of what arrived; ``receive(b"")`` goes on with it.
+    """Some of what arrived is not read yet: ``receive(b"")`` goes on with it.
 
     Always the last event of its call. A compressed message costs its sender little, so that one
     read may hold very many: after about `Limits.message` inflated bytes the wire stops, for others
-    to have their turn and for the messages to be taken.
+    to have their turn and for the messages to be taken. `Wire.receive_part` stops earlier.
+
+    Attributes:
+        rest: What the wire has not kept itself, to be given to it before anything else; none of a
+            WebSocket's.
     """
+
+    rest: bytes = b""
 
 
 Event: TypeAlias = (

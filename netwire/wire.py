@@ -12,10 +12,14 @@ from collections.abc import Callable, Hashable
 from enum import Enum
 from typing import Protocol, TypeAlias
 
-from netwire.events import Event
+from netwire.events import Event, More
 from netwire.http import Response
 
 Message: TypeAlias = bytes | str
+
+PART = 16 * 1024
+"""Bytes that are read at a time where others wait for their turn: thousands of tiny messages, which
+take some milliseconds."""
 
 
 class State(Enum):
@@ -90,6 +94,16 @@ class Wire(ABC):
             None between two messages, and where a protocol cannot tell.
         """
         return None
+
+    def receive_part(self, data: bytes) -> list[Event]:
+        """The same as `receive`, but it stops where it would take long, and tells `More` then.
+
+        So others can have their turn before the rest is read.
+        """
+        if len(data) <= PART:
+            return self.receive(data)
+        events = self.receive(data[:PART])
+        return events if self.state is State.CLOSED else [*events, More(data[PART:])]
 
     @abstractmethod
     def receive_eof(self) -> list[Event]:

@@ -28,7 +28,7 @@ from netwire.websocket.frames import (
 )
 from netwire.websocket.masking import apply_mask, cut
 from netwire.websocket.reader import FrameReader
-from netwire.wire import Message, State, Transform, Wire
+from netwire.wire import PART, Message, State, Transform, Wire
 
 # Looked up for every message, so bound to names of this module.
 _OPEN = State.OPEN
@@ -40,6 +40,12 @@ _TABLE_SIZE = len(BINARY_HEADERS)
 _SHORT = 1023
 _WHOLE_SHORT = [build_header(BINARY, length, MASKED) for length in range(_SHORT + 1)]
 _from_bytes = int.from_bytes
+
+# What is read at a time where others wait for their turn, beside `PART`.
+MOST_ODD = 64  # frames that are the reader's: they take 10 microseconds each, and more
+ODD_BYTES = 4096  # of such a frame's message count as much as one frame more
+
+_ALL = 1 << 64
 
 _NO_LENGTH = 1 << 64
 """Stands for the length of a frame that is not ours to read: longer than any data."""
@@ -95,9 +101,13 @@ class WebSocket(Wire):
 
     # Receiving
 
-    def receive(self, data: bytes) -> list[Event]:
+    def receive_part(self, data: bytes) -> list[Event]:
+        return self.receive(data, MOST_ODD, PART)
+
+    def receive(self, data: bytes, odd: int = _ALL, part: int = _ALL) -> list[Event]:
+        """As for every wire; for `receive_part` to stop after so many odd frames, or bytes."""
         if self.state is not _OPEN:
-            return self._receive_unopen(data)
+            return self._receive_unopen(data, odd)
         mask = self._mask_in
         transform = self._transform
         if self._held:
@@ -116,9 +126,10 @@ class WebSocket(Wire):
         header = 6 if mask else 2  # a short header's bytes, its masking key included
         position = 0
         end = len(data)
+        enough = min(end, part)
         # A whole data frame that is all there is read right here; everything for speed. Whatever
         # is odd about a frame, its faults too, is left to the reader.
-        while position < end:
+        while position < enough:
             if self._reader is None:
                 try:
                     length = data[position + 1] ^ mask
@@ -168,17 +179,27 @@ class WebSocket(Wire):
                     events.append(self._fail(error))
                     self._allow_answers(events)
                     break
+            found = len(events)
             position = self._read_odd(data, position, events)
             if self.state is not _OPEN:
                 self._allow_answers(events)
-            elif self._compression is not None and self._compression.inflated > self._max_message:
+                break
+            odd -= _effort(events[found:])
+            if odd <= 0 or self._is_inflated:
                 return self._go_on_later(data, position, events)
+        if position < end and not self._is_closed:
+            return self._go_on_later(data, position, events)
         return events
 
+    @property
+    def _is_inflated(self) -> bool:
+        """Whether so much was inflated that the messages should be taken first."""
+        return self._compression is not None and self._compression.inflated > self._max_message
+
     def _go_on_later(self, data: bytes, position: int, events: list[Event]) -> list[Event]:
-        """Keep the rest for the next `receive`, so that one does not inflate without end."""
-        assert self._compression is not None
-        self._compression.inflated = 0
+        """Keep the rest for the next call, so that one takes neither long nor much memory."""
+        if self._compression is not None:
+            self._compression.inflated = 0
         if position < len(data):
             self._held = data[position:]
             events.append(More())
@@ -201,7 +222,7 @@ class WebSocket(Wire):
         message = payload if first == _WHOLE_DEFLATED_BINARY else payload.decode()
         return message if self._transform is None else self._incoming(message)
 
-    def _receive_unopen(self, data: bytes) -> list[Event]:
+    def _receive_unopen(self, data: bytes, odd: int) -> list[Event]:
         if self.state is State.CONNECTING:
             return self._receive_handshake(data)
         if self.state is State.CLOSED:
@@ -211,8 +232,14 @@ class WebSocket(Wire):
         events: list[Event] = []
         position = 0
         while position < len(data):
+            found = len(events)
             position = self._read_odd(data, position, events)
-        return [event for event in events if isinstance(event, Closed | Failed)]
+            odd -= _effort(events[found:])
+            if odd <= 0 and position < len(data):
+                self._held = data[position:]
+                events.append(More())
+                break
+        return [event for event in events if isinstance(event, Closed | Failed | More)]
 
     @abstractmethod
     def _receive_handshake(self, data: bytes) -> list[Event]:
@@ -340,6 +367,10 @@ class WebSocket(Wire):
 
     # State
 
+    @property
+    def _is_closed(self) -> bool:
+        return self.state is State.CLOSED
+
     def _close_frame(self, payload: bytes) -> bytes:
         """A close frame, or ``b""`` where none is owed: only the open connection sends one."""
         return build_frame(CLOSE, payload, self._mask_out) if self.state is _OPEN else b""
@@ -371,3 +402,8 @@ class WebSocket(Wire):
             self._compression = None
         elif state is State.CLOSING and self._compression is not None:
             self._compression.stop()
+
+
+def _effort(found: list[Event]) -> int:
+    """What reading an odd frame and what it brought counts for, in frames."""
+    return 1 + sum(len(event) // ODD_BYTES for event in found if isinstance(event, bytes | str))

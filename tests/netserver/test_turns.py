@@ -27,6 +27,12 @@ HANDSHAKE = (
 )
 
 
+ANSWER = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n"
+)
+
+
 class Served:
     """What was handled, in order, by whichever connection."""
 
@@ -96,6 +102,61 @@ def frames(data: bytes) -> list[tuple[int, bytes]]:
         found.append((data[0] & 0x0F, data[2 : 2 + data[1]]))
         data = data[2 + data[1] :]
     return found
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss", "tcp"])
+def test_others_have_their_turn_while_a_long_read_is_read(
+    site: Any, scheme: str, served: Served, receive: Any, envelope: Any
+) -> None:
+    """Not only in handing out messages: reading thousands of frames takes long in itself."""
+    released = threading.Event()
+
+    class Holding(Connection):
+        def on_message(self, message: Any) -> None:
+            if message == b"hold":
+                served.begun.set()
+                assert released.wait(10)
+            else:
+                served.messages.append(message)
+
+    class Echo(Connection):
+        def on_message(self, message: Any) -> None:
+            if message == b"last":
+                self.send(message)
+
+    class Reading:
+        """Sees each message as soon as it is read."""
+
+        def incoming(self, message: Any) -> Any:
+            served.messages.append(message)
+            if message == b"first":
+                other.sendall(envelope(b"quick"))
+            return message
+
+        def outgoing(self, message: Any) -> Any:
+            return message
+
+    def encode(message: bytes) -> bytes:
+        if scheme == "tcp":
+            return bytes(envelope(message))
+        begun = Frame(Opcode.BINARY, message, fin=False).serialize(mask=True)
+        return begun + frame(Opcode.CONT, b"")
+
+    flooded = site.listen(f"{scheme}://127.0.0.1:0", Echo, transform=Reading)
+    quick = site.listen("tcp://127.0.0.1:0", Holding)
+    one, first = site.open(flooded, HANDSHAKE if scheme != "tcp" else b"")
+    other, second = site.open(quick)
+    assert site.foreman.move(second, first.node).result(10) or second.node is first.node
+    with one, other:
+        if scheme != "tcp":
+            receive(one, len(ANSWER))
+        other.sendall(envelope(b"hold"))  # until all of it can be read at once
+        assert served.begun.wait(10)
+        count = 50_000 // len(encode(b""))
+        one.sendall(b"".join(map(encode, [b"first", *[b""] * count, b"last"])))
+        released.set()
+        assert receive(one, 6).endswith(b"last")
+    assert served.messages.index(b"quick") < served.messages.index(b"last")
 
 
 @pytest.mark.parametrize("style", ["sync", "async", "pull", "both"])
