@@ -8,7 +8,7 @@ from __future__ import annotations
 from benchmark.peers import foreman_server
 from foreman.node import Node
 from foreman.watcher import Watcher
-from netserver.shell import WHOLE_READ, Shell
+from netserver.shell import LONG_READ, WHOLE_READ, Shell
 
 
 def watch_nothing(watcher: Watcher) -> None:
@@ -18,15 +18,17 @@ def watch_nothing(watcher: Watcher) -> None:
 def data_received(self: Shell, data: bytes) -> None:
     """`Shell.data_received` without what is measured there."""
     intake = self.intake
-    if len(data) >= WHOLE_READ:
+    long = len(data) >= LONG_READ
+    if long and len(data) >= WHOLE_READ:
         intake.end_turn()
     outflow = self.outflow
     outflow.corked = True
     try:
         if self.tls is not None:
             data = intake.decrypt(self.tls, data)
-        happened = self.wire.receive(data)
-        if len(happened) > intake.at_once:
+        at_once = intake.at_once  # none where something waits
+        happened = intake.receive(data) if long or not at_once else self.wire.receive(data)
+        if len(happened) > at_once:
             intake.take(happened)
         else:
             intake.hand_out(happened)
