@@ -12,7 +12,7 @@ from benchmark.bars import Bar, bars_table
 from benchmark.echo import Echo, Row, Run
 from benchmark.kept import Results, provenance
 from benchmark.picture import require, save
-from benchmark.report import bottlenecks, described, medians, ratios
+from benchmark.report import bottlenecks, described, disturbance, medians, ratios
 from benchmark.servers import SERVERS
 from benchmark.tables import markdown_table, plain_table
 
@@ -82,7 +82,10 @@ def matrix_remarks(cases: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{case['title']}: the load client was the bottleneck for {name}"
             for name in case["bottlenecks"]
         ]
-    return lines
+    others = [
+        figures.get("other_cpu", 0.0) for case in cases for figures in case["summary"].values()
+    ]
+    return lines + disturbance(max(others, default=0.0))
 
 
 def bars_of(cases: Sequence[Mapping[str, Any]]) -> list[Bar]:

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from benchmark.kept import Results, provenance
 from benchmark.mixed import SLOW, STRICT, Mixed
-from benchmark.mixed_run import QUIET, Outcome
-from benchmark.report import latency
+from benchmark.mixed_run import Outcome
+from benchmark.report import QUIET, disturbance, latency
 from benchmark.tables import markdown_table, plain_table
 from benchmark.timeline import KEPT
 
@@ -175,4 +175,6 @@ def block(results: Results) -> str:
             rows.append((server, name, *latencies, f"{figures['missed']:,}", kept))
             server = ""
     head = ("server", "class", "declared", "p50", "p99", "p99.9", "max", "missed", "promise")
-    return f"{markdown_table(head, rows, words=2)}\n\n{provenance(results)}"
+    others = [outcome["load"]["other_cpu"] or 0.0 for outcome in results["outcomes"]]
+    about = " ".join([provenance(results), *disturbance(max(others))])
+    return f"{markdown_table(head, rows, words=2)}\n\n{about}"

@@ -20,12 +20,12 @@ from benchmark.idle import holding
 from benchmark.load.timetable import Attendance, Timetable, read_times, split
 from benchmark.mixed import Mixed, Traffic
 from benchmark.processes import Server, run_timetable, running_server
+from benchmark.report import QUIET
 from benchmark.servers import ServerKind
 from benchmark.timeline import SECOND, Figures, Timeline, lateness
 from benchmark.workspace import Workspace
 
 BEFORE_THE_END = 0.3  # seconds, when all connections are still there
-QUIET = 0.1  # CPUs that other processes may use without being said to disturb
 
 
 @frozen(kw_only=True)

@@ -16,6 +16,8 @@ from benchmark.tables import plain_table
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 BOTTLENECK = 0.9  # the CPU share from which a process counts as busy all the time
 
+QUIET = 0.1  # CPUs that other processes may use without being said to disturb
+
 Figures = Mapping[str, float]
 
 
@@ -29,6 +31,8 @@ def figures_of(result: Result) -> dict[str, float]:
     figures["client_cpu"] = result.client_cpu
     if result.server_cpu is not None:
         figures["server_cpu"] = result.server_cpu
+    if result.other_cpu is not None:
+        figures["other_cpu"] = result.other_cpu
     return figures
 
 
@@ -119,7 +123,14 @@ def remarks(server: str, summary: Mapping[str, Figures], runs: Sequence[Run]) ->
             f"The load client was the bottleneck for {', '.join(slowed)}:"
             " the server may be faster than its figure."
         )
-    return lines
+    return lines + disturbance(max(f.get("other_cpu", 0.0) for f in summary.values()))
+
+
+def disturbance(other: float) -> list[str]:
+    """What is to be said when other processes took so many CPUs, at the most; nothing of few."""
+    if other <= QUIET:
+        return []
+    return [f"Other processes took up to {other:.1f} CPUs meanwhile: figures may be far too low."]
 
 
 def bottlenecks(summary: Mapping[str, Figures]) -> list[str]:

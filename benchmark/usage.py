@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from attrs import frozen
+
 
 def cpu_seconds(pid: int) -> float | None:
     """CPU time that all threads of a process used so far, seconds, to the nanosecond.
@@ -52,3 +54,28 @@ def resident_bytes(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     raise OSError(f"/proc/{pid}/status tells no VmRSS")
+
+
+@frozen
+class Clocks:
+    """CPU time of this process, the server's, and everything else, seconds; None where unknown."""
+
+    client: float
+    server: float | None
+    other: float | None
+
+    @classmethod
+    def read(cls, server_pid: int | None) -> Clocks:
+        """As they are; the server's is None where there is no such process to be asked about."""
+        client, machine = time.process_time(), machine_cpu_seconds()
+        server = None if server_pid is None else cpu_seconds(server_pid)
+        return cls(client, server, None if machine is None else machine - client - (server or 0.0))
+
+    def since(self, before: Clocks, elapsed: float) -> Clocks:
+        """What was used since then, as a share of so many seconds."""
+
+        def share(now: float | None, then: float | None) -> float | None:
+            return None if now is None or then is None else max(0.0, now - then) / elapsed
+
+        client = (self.client - before.client) / elapsed
+        return Clocks(client, share(self.server, before.server), share(self.other, before.other))

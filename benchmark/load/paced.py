@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import asdict
 
 from benchmark.load.connect import open_all
 from benchmark.load.native_pacing import NativePacer
@@ -20,7 +20,7 @@ from benchmark.load.run import SLICE
 from benchmark.load.stream import Stream, build_stream
 from benchmark.load.talk import answer
 from benchmark.load.timetable import Attendance, Line, Timetable
-from benchmark.usage import cpu_seconds, machine_cpu_seconds
+from benchmark.usage import Clocks
 
 LEAD = 20_000_000  # nanoseconds from the word to begin to the start, so that it is not missed
 
@@ -54,12 +54,12 @@ def run(
         pacer = NativePacer(timetable.library, channels, streams, firsts, due, start)
     end = start + round(timetable.seconds * 1e9)
     try:
-        before = _Clocks.read(timetable.server_pid)
+        before = Clocks.read(timetable.server_pid)
         while (now := time.monotonic_ns()) < end and pacer.answered < len(pacer.due):
             pacer.run(min(now + SLICE, end))
             progress((time.monotonic_ns() - start) / 1e9, pacer.answered)
         elapsed = (time.monotonic_ns() - start) / 1e9
-        used = _Clocks.read(timetable.server_pid).since(before, elapsed)
+        used = Clocks.read(timetable.server_pid).since(before, elapsed)
     finally:
         pacer.close()
     Path(timetable.answers).write_bytes(pacer.taken.tobytes() + pacer.heard.tobytes())
@@ -115,30 +115,6 @@ def _stream_of_its_own(timetable: Timetable, line: Line, number: int, opening: s
         opening=line.opening,
         exceptions={number: opening},
     )
-
-
-@frozen
-class _Clocks:
-    """CPU time of this process, the server's, and everything else, seconds; None where unknown."""
-
-    client: float
-    server: float | None
-    other: float | None
-
-    @classmethod
-    def read(cls, server_pid: int | None) -> _Clocks:
-        client, machine = time.process_time(), machine_cpu_seconds()
-        server = None if server_pid is None else cpu_seconds(server_pid)
-        return cls(client, server, None if machine is None else machine - client - (server or 0.0))
-
-    def since(self, before: _Clocks, elapsed: float) -> _Clocks:
-        """What was used since then, as a share of so many seconds."""
-
-        def share(now: float | None, then: float | None) -> float | None:
-            return None if now is None or then is None else max(0.0, now - then) / elapsed
-
-        client = (self.client - before.client) / elapsed
-        return _Clocks(client, share(self.server, before.server), share(self.other, before.other))
 
 
 def main() -> int:

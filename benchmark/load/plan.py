@@ -77,6 +77,7 @@ class Result:
         buckets: The latencies, `Histogram.sparse`.
         maximum: The longest latency, nanoseconds.
         negotiated: What was agreed on about compression; None where there is none.
+        other_cpu: CPU time of everything else on the machine, 1 for one CPU; None where unknown.
     """
 
     client: str
@@ -87,6 +88,7 @@ class Result:
     buckets: list[tuple[int, int]]
     maximum: int
     negotiated: str | None = None
+    other_cpu: float | None = None
 
     @property
     def histogram(self) -> Histogram:

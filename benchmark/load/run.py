@@ -12,7 +12,7 @@ from benchmark.load.native import NativeClient
 from benchmark.load.plan import Plan, Result
 from benchmark.load.selecting import SelectingClient
 from benchmark.load.stream import build_stream, build_text_streams
-from benchmark.usage import cpu_seconds
+from benchmark.usage import Clocks
 
 SLICE = 100_000_000  # nanoseconds between two looks at progress, stalls and signals
 
@@ -67,22 +67,20 @@ def run(
         drive = _Drive(client, plan.stall, progress)
         drive.until(plan.warmup)
         client.histogram.clear()
-        first, started, cpu = client.messages, time.monotonic(), _cpu(plan)
+        first, started, cpu = client.messages, time.monotonic(), Clocks.read(plan.server_pid)
         drive.until(plan.warmup + plan.seconds)
-        last, ended, cpu_after = client.messages, time.monotonic(), _cpu(plan)
+        last, ended = client.messages, time.monotonic()
+        used = Clocks.read(plan.server_pid).since(cpu, ended - started)
         drive.until_all_came()
     finally:
         client.close()
-    elapsed = ended - started
-    server = None
-    if cpu[1] is not None and cpu_after[1] is not None:
-        server = (cpu_after[1] - cpu[1]) / elapsed
     return Result(
         client=client.name,
         messages=last - first,
-        elapsed=elapsed,
-        client_cpu=(cpu_after[0] - cpu[0]) / elapsed,
-        server_cpu=server,
+        elapsed=ended - started,
+        client_cpu=used.client,
+        server_cpu=used.server,
+        other_cpu=used.other,
         buckets=client.histogram.sparse(),
         maximum=client.histogram.maximum,
         negotiated=client.negotiated,
@@ -119,8 +117,3 @@ class _Drive:
         silent = self._client.silent_since(now - round(self._stall * 1e9))
         if silent is not None:
             raise Stalled(silent, self._stall)
-
-
-def _cpu(plan: Plan) -> tuple[float, float | None]:
-    server = None if plan.server_pid is None else cpu_seconds(plan.server_pid)
-    return time.process_time(), server
