@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.commands import echo, idle_cpu, idle_memory, mixed, moves, policy
+from benchmark.commands import echo, hostile, idle_cpu, idle_memory, mixed, moves, policy
 
 COMMANDS = (
     echo,
     mixed,
     moves,
+    hostile,
     policy,
     idle_memory,
     idle_cpu,
