@@ -11,7 +11,17 @@ from __future__ import annotations
 import argparse
 
 from benchmark.commands import all as every
-from benchmark.commands import broadcast, echo, idle_cpu, idle_memory, mixed, moves, policy, report
+from benchmark.commands import (
+    broadcast,
+    echo,
+    hostile,
+    idle_cpu,
+    idle_memory,
+    mixed,
+    moves,
+    policy,
+    report,
+)
 from benchmark.kept import Kept
 
 COMMANDS = (
@@ -19,6 +29,7 @@ COMMANDS = (
     broadcast,
     mixed,
     moves,
+    hostile,
     policy,
     idle_memory,
     idle_cpu,

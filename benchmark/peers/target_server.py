@@ -14,7 +14,6 @@ input are JSON objects, each answered by a line of statistics:
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import struct
@@ -90,8 +89,13 @@ class Apart(BestFit):
 
 @define(eq=False)
 class Log:
-    """How connections ended. Any thread may note and read it."""
+    """How connections ended. Any thread may note and read it.
 
+    Attributes:
+        published: Messages of the feed so far; written by the thread that publishes.
+    """
+
+    published: int = field(default=0, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)  # guards the next one
     _codes: Counter[str] = field(factory=Counter, init=False)
 
@@ -111,17 +115,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--declared", type=float, default=0.010, help="latency, seconds")
     parser.add_argument("--apart", action="store_true", help="``far`` on a node of its own")
-    defaults = ServerConfig()
-    for name in ("handshake_timeout", "write_timeout", "close_timeout", "grace"):
-        default = getattr(defaults, name)
-        parser.add_argument("--" + name.replace("_", "-"), type=float, default=default)
-    options, found = Options.parse(parser)
-    config = ServerConfig(
-        handshake_timeout=found.handshake_timeout,
-        write_timeout=found.write_timeout,
-        close_timeout=found.close_timeout,
-        grace=found.grace,
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=SECONDS", help="of the ServerConfig"
     )
+    options, found = Options.parse(parser)
+    settings: Any = {name: float(value) for name, value in (each.split("=") for each in found.set)}
+    config = ServerConfig(**settings)
     foreman = Foreman(policy=Apart() if found.apart else None)
     log = Log()
     with foreman:
@@ -147,15 +146,13 @@ def _obey(server: Server, log: Log) -> None:
     for line in sys.stdin:
         command = json.loads(line)
         if "publish" in command:
-            publishing = threading.Thread(target=_publish, args=(server, command), daemon=True)
-            publishing.start()
-        if "collect" in command:
-            gc.collect()
+            arguments = (server, command, log)
+            threading.Thread(target=_publish, args=arguments, daemon=True).start()
         _say(_statistics(server, log))
     os._exit(0)
 
 
-def _publish(server: Server, command: dict[str, Any]) -> None:
+def _publish(server: Server, command: dict[str, Any], log: Log) -> None:
     padding = bytes(command["size"] - HEADER.size)
     due = time.monotonic()
     for number in range(command["publish"]):
@@ -163,6 +160,7 @@ def _publish(server: Server, command: dict[str, Any]) -> None:
         if (rest := due - time.monotonic()) > 0:
             time.sleep(rest)
         server.broadcast(HEADER.pack(time.monotonic_ns(), number) + padding, FEED)
+        log.published += 1
 
 
 def _statistics(server: Server, log: Log) -> dict[str, Any]:
@@ -171,6 +169,7 @@ def _statistics(server: Server, log: Log) -> dict[str, Any]:
         "connections": found.connections,
         "events": found.events,
         "codes": log.codes(),
+        "published": log.published,
         "descriptors": len(os.listdir("/proc/self/fd")),
         "nodes": [asdict(node) for node in found.foreman.nodes],
         "counts": found.foreman.events,

@@ -228,7 +228,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("certificates")
     certificate, authority = issue(directory)
-    deadlines = (f"--{name}-timeout={DEADLINE}" for name in ("handshake", "write", "close"))
+    deadlines = (f"--set={name}_timeout={DEADLINE}" for name in ("handshake", "write", "close"))
     with (
         running(
             "benchmark.peers.target_server",

@@ -1,0 +1,119 @@
+"""``python -m benchmark hostile``: what peers that mean harm can do, and what they cannot."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import asdict
+from rich.console import Console
+from rich.table import Table
+
+from benchmark import record
+from benchmark.errors import BenchmarkError
+from benchmark.hostile.ground import QUICK, Finding, Ground, Scale
+from benchmark.hostile.rows import ROWS
+from benchmark.options import Commands
+from benchmark.tables import plain_table
+from benchmark.workspace import open_workspace
+
+
+def add_options(commands: Commands) -> None:
+    """What the command can be told."""
+    parser = commands.add_parser(
+        "hostile",
+        help="what peers that mean harm can do, each figure beside its bound",
+        description="Attack a server with its production defaults: compression bombs, slow readers"
+        " and slow peers in thousands, floods, storms of connections, a stop under load. Other"
+        " processes attack than those that are served meanwhile, which send by a fixed timetable."
+        " Each figure is printed beside the bound that it should keep within.",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="ROW,ROW",
+        help=f"these rows instead of all: {', '.join(ROWS)}",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a tenth of everything or less: to see that it works, not for figures",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="the exit status is 1 when a figure is beyond its bound",
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="PATH",
+        help="where the results go (default: a new file in ./benchmark-results, which version"
+        " control ignores)",
+    )
+    parser.set_defaults(run=run)
+
+
+async def run(options: Namespace, arguments: Sequence[str], console: Console) -> None:
+    """Measure row by row.
+
+    Raises:
+        BenchmarkError: A row could not be measured; or a bound was not kept, and is to be.
+    """
+    names = _chosen(options.only)
+    scale = QUICK if options.quick else Scale()
+    found: dict[str, list[Finding]] = {}
+    with (
+        open_workspace("ws", "auto") as workspace,
+        open_workspace("wss", "python") as secured,
+    ):
+        for name in names:
+
+            def say(what: str, row: str = name) -> None:
+                console.print(f"{row}: {what}", style="dim", soft_wrap=True)
+
+            found[name] = await ROWS[name](Ground(workspace, secured, scale, say))
+    console.print(_table(found))
+    broken = [
+        f"{name}: {each.what}" for name, row in found.items() for each in row if not each.held
+    ]
+    record.save(
+        options.json or record.default_path("hostile"),
+        {
+            "benchmark": "hostile",
+            **record.describe(arguments),
+            "settings": asdict(scale),
+            "rows": {
+                name: [{**asdict(each), "held": each.held} for each in row]
+                for name, row in found.items()
+            },
+        },
+        console,
+    )
+    if broken and options.check:
+        raise BenchmarkError("beyond its bound: " + "; ".join(broken))
+
+
+def _chosen(names: str | None) -> list[str]:
+    if names is None:
+        return list(ROWS)
+    chosen = [name.strip() for name in names.split(",")]
+    for name in chosen:
+        if name not in ROWS:
+            raise BenchmarkError(f"there is no row {name!r}, only {', '.join(ROWS)}")
+    return chosen
+
+
+def _table(found: dict[str, list[Finding]]) -> Table:
+    table = plain_table("measured", "at most", "", label="")
+    for name, row in found.items():
+        table.add_row(name, "", "", "", style="bold")
+        for each in row:
+            unit = f" {each.unit}" if each.unit else ""
+            table.add_row(
+                f"  {each.what}",
+                f"{each.value:.4g}{unit}",
+                f"{each.bound:.4g}{unit}",
+                "held" if each.held else "NOT held",
+            )
+    return table
