@@ -25,7 +25,13 @@ def main() -> None:
     found = parser.parse_args()
     tls = None if found.certificate is None else server_context(found.certificate)
     scheme, compression = ("ws", COMPRESSION) if tls is None else ("wss", Deflate())
-    config = ServerConfig(limits=LIMITS, send_limit=SEND_LIMIT, write_timeout=PATIENCE)
+    config = ServerConfig(
+        limits=LIMITS,
+        send_limit=SEND_LIMIT,
+        write_timeout=PATIENCE,
+        message_timeout=PATIENCE,
+        ping_interval=None,  # the suite counts every frame
+    )
     server = Server(config=config)
     listener = server.listen(f"{scheme}://127.0.0.1:0", Echo, tls=tls, compression=compression)
     server.start()
