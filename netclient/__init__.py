@@ -15,7 +15,7 @@ from netclient.errors import (
     Unsupported,
 )
 from netclient.state import ClientState
-from netwire import Backoff, Limits, Message, UrlError
+from netwire import Backoff, Deflate, Limits, Message, UrlError
 
 __all__ = [
     "Backoff",
@@ -26,6 +26,7 @@ __all__ = [
     "ConnectFailed",
     "ConnectTimeout",
     "ConnectionClosed",
+    "Deflate",
     "HandshakeRefused",
     "Limits",
     "Message",

@@ -18,6 +18,7 @@ from netclient.state import ClientState
 from netclient.supervisor import Supervisor
 from netwire import (
     Backoff,
+    Deflate,
     Framing,
     Limits,
     Message,
@@ -50,6 +51,7 @@ class Client:
         tls: What to trust under ``wss://`` and ``tls://``; None means the system's authorities.
         framing: How a stream is framed, a class or a name; None means envelopes.
         transform: Makes a `netwire.Transform` for each connection; None leaves payloads alone.
+        compression: What to offer a WebSocket's server, see `netwire.Deflate`; None for nothing.
         limits: What the server may make us hold.
         headers: Further header fields of the WebSocket handshake.
         subprotocols: What to offer in it, best first.
@@ -80,6 +82,7 @@ class Client:
         tls: ssl.SSLContext | None = None,
         framing: type[Framing] | str | None = None,
         transform: TransformFactory | None = None,
+        compression: Deflate | None = None,
         limits: Limits = Limits(),
         headers: tuple[tuple[str, str], ...] = (),
         subprotocols: tuple[str, ...] = (),
@@ -125,6 +128,7 @@ class Client:
             limits=limits,
             framing=framing,
             transform=transform,
+            compression=compression,
             headers=headers,
             subprotocols=subprotocols,
             origin=origin,

@@ -16,6 +16,7 @@ from netwire import (
     Failed,
     Headers,
     Message,
+    More,
     Opened,
     Ping,
     Pong,
@@ -90,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reading_paused = False
+        self._more = False  # whether the wire keeps some of what arrived
         self._writing_paused = False
         self._closing = False
         # What came with the handshake's end, and may not overtake the news that it is open.
@@ -185,9 +187,16 @@ class Connection(asyncio.Protocol):
             self._open(Headers())
 
     def data_received(self, data: bytes) -> None:
-        self._handle(self._wire.receive(data))
-        if self._queue.full and not self._closing:
+        events = self._wire.receive(data)
+        self._handle(events)
+        self._more = bool(events) and isinstance(events[-1], More)
+        full = self._queue.full and not self._closing
+        if full or self._more:
             self._pause_reading()
+            if not full:
+                self._loop.call_soon(self._resume_reading)
+        elif self._reading_paused:
+            self._resume_reading()
 
     def eof_received(self) -> None:
         self._handle(self._wire.receive_eof())
@@ -294,6 +303,10 @@ class Connection(asyncio.Protocol):
 
     def _resume_reading(self) -> None:
         if self._reading_paused and self._transport is not None:
+            if self._more:
+                self._more = False
+                self._loop.call_soon(self.data_received, b"")
+                return
             self._reading_paused = False
             if not self._transport.is_closing():
                 self._transport.resume_reading()

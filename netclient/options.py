@@ -6,7 +6,7 @@ import ssl
 from typing import TypedDict
 
 from netclient.dispatcher import Callback
-from netwire import Backoff, Framing, Limits, TransformFactory
+from netwire import Backoff, Deflate, Framing, Limits, TransformFactory
 
 
 class Options(TypedDict, total=False):
@@ -16,6 +16,7 @@ class Options(TypedDict, total=False):
     tls: ssl.SSLContext | None
     framing: type[Framing] | str | None
     transform: TransformFactory | None
+    compression: Deflate | None
     limits: Limits
     headers: tuple[tuple[str, str], ...]
     subprotocols: tuple[str, ...]

@@ -10,12 +10,13 @@ from netserver.groups import Groups
 from netserver.listener import Listener
 from netserver.server import Server, ServerStatistics
 from netserver.tls import server_context
-from netwire import Limits, Request, Response, State
+from netwire import Deflate, Limits, Request, Response, State
 
 __all__ = [
     "CertificateError",
     "Connection",
     "Connector",
+    "Deflate",
     "Foreman",
     "Groups",
     "Infeasible",

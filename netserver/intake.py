@@ -128,7 +128,7 @@ class Intake:
         rest, self._rest = self._rest or [], None
         self.at_once = 1
         for event in rest:
-            if not isinstance(event, bytes | str):
+            if not isinstance(event, bytes | str | events.More):
                 self._handle(event)
 
     def _next_turn(self) -> None:
@@ -140,16 +140,35 @@ class Intake:
             shell.resume_reading(Pause.TURN)
 
     def _go_on(self) -> None:
-        rest, self._rest = self._rest, None
-        self.at_once = 1
+        rest = self._rest
         assert rest is not None
+        if isinstance(rest[0], events.More):
+            if self._shell.has_to_wait:
+                return  # `Shell.resume_reading` gives it a turn
+            try:
+                rest[:1] = self._shell.wire.receive(b"")
+            except Exception as error:  # as in `Shell.data_received`
+                rest[:1] = []
+                self._shell.ending.fail(error)
+        # What the wire still keeps comes before what came after it was asked.
+        kept = next((i for i, e in enumerate(rest) if isinstance(e, events.More)), len(rest))
+        self._rest = None
+        self.at_once = 1
         outflow = self._shell.outflow
         outflow.corked = True
         try:
-            self.take(rest)
+            self.take(rest[:kept])
         finally:
             outflow.corked = False
             outflow.flush()
+        if kept < len(rest):
+            self._wait_with(rest[kept:])
+
+    def _wait_with(self, happened: list[Happened]) -> None:
+        """Keep it for the next turn."""
+        self._rest = [*(self._rest or ()), *happened]
+        self.at_once = 0
+        self.end_turn()
 
     # ---------------------------------------------------------------- whatever is no message
 
@@ -158,6 +177,8 @@ class Intake:
         match event:
             case events.Ping():
                 shell.outflow.write(event.reply)
+            case events.More():
+                self._wait_with([event])
             case events.Requested():
                 assert shell.admission is not None
                 shell.admission.ask(event.request)

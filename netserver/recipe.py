@@ -11,6 +11,7 @@ from foreman.latency import check_declaration, check_latency
 from netserver.connection import Connection
 from netserver.errors import CertificateError
 from netwire import (
+    Deflate,
     Endpoint,
     Framing,
     Limits,
@@ -58,6 +59,7 @@ class Recipe:
         tls: ssl.SSLContext | None,
         framing: type[Framing] | str | None,
         transform: TransformFactory | None,
+        compression: Deflate | None,
         limits: Limits,
     ) -> Recipe:
         """For the peers that a listener accepts.
@@ -73,13 +75,17 @@ class Recipe:
                 url, "has a path: a listener serves every one; on_connect may refuse some"
             )
         server_wire(endpoint, limits=limits, framing=framing)
-        _check(url, endpoint, connection_class, tls, transform)
+        _check(url, endpoint, connection_class, tls, transform, compression)
         return cls(
             endpoint=endpoint,
             connection_class=connection_class,
             required_latency=_checked(required_latency),
             make_wire=lambda: server_wire(
-                endpoint, limits=limits, framing=framing, transform=transform
+                endpoint,
+                limits=limits,
+                framing=framing,
+                transform=transform,
+                compression=compression,
             ),
             tls=tls,
         )
@@ -94,6 +100,7 @@ class Recipe:
         tls: ssl.SSLContext | None,
         framing: type[Framing] | str | None,
         transform: TransformFactory | None,
+        compression: Deflate | None,
         limits: Limits,
         headers: tuple[tuple[str, str], ...],
         subprotocols: tuple[str, ...],
@@ -109,12 +116,13 @@ class Recipe:
                 limits=limits,
                 framing=framing,
                 transform=transform,
+                compression=compression,
                 headers=headers,
                 subprotocols=subprotocols,
             )
 
         make_wire(None)
-        _check(url, endpoint, connection_class, tls, transform)
+        _check(url, endpoint, connection_class, tls, transform, compression)
         return cls(
             endpoint=endpoint,
             connection_class=connection_class,
@@ -140,12 +148,17 @@ def _check(
     connection_class: type[Connection],
     tls: ssl.SSLContext | None,
     transform: TransformFactory | None,
+    compression: Deflate | None,
 ) -> None:
     if not (isinstance(connection_class, type) and issubclass(connection_class, Connection)):
         raise TypeError(f"connection_class must subclass Connection, not {connection_class!r}")
     check_declaration(connection_class)
     if transform is not None and not callable(transform):
         raise TypeError(f"transform makes a Transform for each connection, {transform!r} does not")
+    if not isinstance(compression, Deflate | None):
+        raise TypeError(f"compression is a Deflate or None, not {compression!r}")
+    if compression is not None and not endpoint.websocket:
+        raise UrlError(url, "is not WebSocket, and only that has compression=")
     if tls is not None and not isinstance(tls, ssl.SSLContext):
         raise TypeError(f"tls is an ssl.SSLContext, as from server_context(…), not {tls!r}")
     if tls is not None and not endpoint.secure:

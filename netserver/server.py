@@ -21,6 +21,7 @@ from netserver.recipe import Recipe
 from netserver.sockets import listening_sockets
 from netwire import (
     Backoff,
+    Deflate,
     Framing,
     Limits,
     Message,
@@ -87,6 +88,7 @@ class Server(LifeCycle):
         name: str | None = None,
         framing: type[Framing] | str | None = None,
         transform: TransformFactory | None = None,
+        compression: Deflate | None = None,
         limits: Limits | None = None,
     ) -> Listener:
         """Accept connections on an address, at once or as soon as the server is started.
@@ -101,6 +103,8 @@ class Server(LifeCycle):
             framing: How a stream is cut into messages, a class or one of `netwire.FRAMINGS`; None
                 for envelopes. Not for WebSocket.
             transform: Makes each connection's own `netwire.Transform`; None leaves payloads alone.
+            compression: How to compress WebSocket messages for peers that can, and what it costs:
+                see `netwire.Deflate`. None not to.
             limits: What a peer may make us hold; None for those of the config.
 
         Raises:
@@ -119,6 +123,7 @@ class Server(LifeCycle):
             tls=tls,
             framing=framing,
             transform=transform,
+            compression=compression,
             limits=self.config.limits if limits is None else limits,
         )
         sockets = listening_sockets(url, recipe.endpoint, self.config.backlog)
@@ -136,6 +141,7 @@ class Server(LifeCycle):
         name: str | None = None,
         framing: type[Framing] | str | None = None,
         transform: TransformFactory | None = None,
+        compression: Deflate | None = None,
         limits: Limits | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         subprotocols: tuple[str, ...] = (),
@@ -144,8 +150,8 @@ class Server(LifeCycle):
         """Keep a connection to another server up, at once or as soon as the server is started.
 
         Args:
-            url, connection_class, required_latency, name, framing, transform, limits: As for
-                `listen`.
+            url, connection_class, required_latency, name, framing, transform, compression, limits:
+                As for `listen`.
             tls: What to trust on ``wss://`` and ``tls://``; None for the system's certificates.
             headers: Further headers of a WebSocket handshake.
             subprotocols: What to offer in it, best first.
@@ -162,6 +168,7 @@ class Server(LifeCycle):
             tls=tls,
             framing=framing,
             transform=transform,
+            compression=compression,
             limits=self.config.limits if limits is None else limits,
             headers=headers,
             subprotocols=subprotocols,

@@ -202,6 +202,11 @@ class Shell(asyncio.Protocol):
             self.ending.note(1006, f"the connection was lost: {error}")
         self.node.run(self.connection, self.intake.after, self.ending.lost)
 
+    @property
+    def has_to_wait(self) -> bool:
+        """Whether it may not be read for any reason but that others have their turn."""
+        return bool(self._pauses & ~Pause.TURN)
+
     # ---------------------------------------------------------------- opening
 
     def start_wire(self) -> None:
@@ -287,6 +292,8 @@ class Shell(asyncio.Protocol):
         transport = self.transport
         if paused and not self._pauses and transport is not None and not transport.is_closing():
             transport.resume_reading()
+        elif self._pauses == Pause.TURN != paused:
+            self.intake.end_turn()  # it may have waited for that reason to go
 
     def keep_pauses(self) -> None:
         """A new transport comes: what had to do with the old one is no reason any more."""

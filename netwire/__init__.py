@@ -23,6 +23,7 @@ from netwire.events import (
     Closed,
     Event,
     Failed,
+    More,
     Opened,
     Ping,
     PlainRequest,
@@ -35,6 +36,7 @@ from netwire.http import Headers, Request, Response
 from netwire.limits import Limits
 from netwire.tls import TlsEngine
 from netwire.url import Endpoint, parse_url
+from netwire.websocket import Deflate
 from netwire.wire import Message, State, Transform, TransformFactory, Wire
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Backoff",
     "Closed",
     "ConnectionLost",
+    "Deflate",
     "Endpoint",
     "Event",
     "Failed",
@@ -53,6 +56,7 @@ __all__ = [
     "LocalError",
     "Message",
     "MessageTooBig",
+    "More",
     "Opened",
     "Ping",
     "PlainRequest",

@@ -82,4 +82,16 @@ class Failed:
     reply: bytes
 
 
-Event: TypeAlias = bytes | str | Requested | PlainRequest | Opened | Ping | Pong | Closed | Failed
+@frozen
+class More:
+    """The wire keeps some of what arrived; ``receive(b"")`` goes on with it.
+
+    Always the last event of its call. A compressed message costs its sender little, so that one
+    read may hold very many: after about `Limits.message` inflated bytes the wire stops, for others
+    to have their turn and for the messages to be taken.
+    """
+
+
+Event: TypeAlias = (
+    bytes | str | Requested | PlainRequest | Opened | Ping | Pong | More | Closed | Failed
+)

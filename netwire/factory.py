@@ -6,7 +6,7 @@ from netwire.errors import UrlError
 from netwire.framing import FRAMINGS, Envelope, Framing
 from netwire.limits import Limits
 from netwire.url import Endpoint
-from netwire.websocket import WebSocketClient, WebSocketServer
+from netwire.websocket import Deflate, WebSocketClient, WebSocketServer
 from netwire.wire import TransformFactory, Wire
 
 
@@ -16,6 +16,7 @@ def server_wire(
     limits: Limits = Limits(),
     framing: type[Framing] | str | None = None,
     transform: TransformFactory | None = None,
+    compression: Deflate | None = None,
 ) -> Wire:
     """A new wire for a connection that was accepted.
 
@@ -25,6 +26,7 @@ def server_wire(
         framing: A framing, or the name of one (`netwire.framing.FRAMINGS`); None means envelopes.
             Not for WebSocket, which has frames of its own.
         transform: Makes the connection's own `Transform`; None leaves payloads alone.
+        compression: How a WebSocket compresses, if the peer can; unused without one.
 
     Raises:
         UrlError: A framing was given for a WebSocket URL.
@@ -33,7 +35,7 @@ def server_wire(
     own_transform = None if transform is None else transform()
     if endpoint.websocket:
         _refuse_framing(endpoint, framing)
-        return WebSocketServer(limits, transform=own_transform)
+        return WebSocketServer(limits, transform=own_transform, compression=compression)
     return find_framing(framing)(limits, transform=own_transform)
 
 
@@ -43,6 +45,7 @@ def client_wire(
     limits: Limits = Limits(),
     framing: type[Framing] | str | None = None,
     transform: TransformFactory | None = None,
+    compression: Deflate | None = None,
     headers: tuple[tuple[str, str], ...] = (),
     subprotocols: tuple[str, ...] = (),
     origin: str | None = None,
@@ -53,7 +56,7 @@ def client_wire(
         endpoint: Where we connected to.
         limits: What the peer may make us hold.
         framing: As for `server_wire`.
-        transform: As for `server_wire`.
+        transform, compression: As for `server_wire`.
         headers: Further header fields of the WebSocket handshake; unused without one.
         subprotocols: What to offer in it, best first; unused without one.
         origin: Its Origin header; None sends none.
@@ -73,6 +76,7 @@ def client_wire(
             subprotocols=subprotocols,
             origin=origin,
             transform=own_transform,
+            compression=compression,
         )
     return find_framing(framing)(limits, transform=own_transform)
 

@@ -69,7 +69,7 @@ class Wire(ABC):
 
         The same events come out however the stream was split. Never raises for what a peer sent:
         a fault is the last event, `Failed`. ``b""`` is allowed and reports what was held back
-        (after ``accept``).
+        (after ``accept``, and after `netwire.events.More`).
         """
 
     @abstractmethod

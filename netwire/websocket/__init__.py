@@ -1,12 +1,13 @@
 """The WebSocket protocol (RFC 6455), both roles, without I/O.
 
-Whole data frames, which are nearly all there ever are, are parsed and built here; wsproto reads
-every other frame, and h11 the HTTP of the handshake.
+Data frames are parsed and built here, and their payloads, compressed ones too, put together within
+limits; wsproto reads control frames, and h11 the HTTP of the handshake.
 """
 
 from __future__ import annotations
 
 from netwire.websocket.client import WebSocketClient
+from netwire.websocket.deflate import Deflate
 from netwire.websocket.server import WebSocketServer
 
-__all__ = ["WebSocketClient", "WebSocketServer"]
+__all__ = ["Deflate", "WebSocketClient", "WebSocketServer"]

@@ -6,6 +6,7 @@ from netwire.errors import HandshakeError
 from netwire.events import Event, Opened
 from netwire.http import Headers
 from netwire.limits import Limits
+from netwire.websocket.deflate import Deflate
 from netwire.websocket.handshake_client import ClientHandshake
 from netwire.websocket.wire import WebSocket
 from netwire.wire import State, Transform
@@ -22,6 +23,7 @@ class WebSocketClient(WebSocket):
         subprotocols: To offer, best first.
         origin: The Origin header's value, or None for none.
         transform: Changes the payloads of messages on their way out and in.
+        compression: How to compress, if the server can; None not to offer it.
 
     Raises:
         ValueError: Something of it may not stand in an HTTP request.
@@ -39,10 +41,11 @@ class WebSocketClient(WebSocket):
         subprotocols: tuple[str, ...] = (),
         origin: str | None = None,
         transform: Transform | None = None,
+        compression: Deflate | None = None,
     ) -> None:
         super().__init__(client=True, limits=limits, transform=transform)
         self._handshake: ClientHandshake | None = ClientHandshake(
-            host, target, limits, headers, subprotocols, origin
+            host, target, limits, headers, subprotocols, origin, compression
         )
 
     def start(self) -> bytes:
@@ -59,7 +62,10 @@ class WebSocketClient(WebSocket):
             return []
         response, behind = answered
         self.subprotocol = Headers(response.headers).get("Sec-WebSocket-Protocol")
+        agreed = self._handshake.terms
         self._enter(State.OPEN)
+        if agreed is not None:
+            self._compress(agreed)
         return [Opened(response), *self.receive(behind)]
 
     def _enter(self, state: State) -> None:

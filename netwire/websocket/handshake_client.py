@@ -11,7 +11,9 @@ from wsproto.utilities import generate_accept_token, generate_nonce
 from netwire.errors import HandshakeError
 from netwire.http import Headers, Response
 from netwire.limits import Limits
-from netwire.websocket.handshake_server import has_token
+from netwire.websocket.compression import Terms, terms
+from netwire.websocket.deflate import Deflate, confirm, offer
+from netwire.websocket.handshake_server import has_token, tokens
 from netwire.websocket.head import HeadCollector
 
 
@@ -46,7 +48,9 @@ _RULES = (
         "the server chose a subprotocol that was not offered",
     ),
     _Rule(
-        lambda headers, handshake: "Sec-WebSocket-Extensions" in headers,
+        lambda headers, handshake: (
+            "Sec-WebSocket-Extensions" in headers and handshake.compression is None
+        ),
         "the server chose an extension that was not offered",
     ),
 )
@@ -62,12 +66,24 @@ class ClientHandshake:
         headers: Further headers.
         subprotocols: To offer, best first.
         origin: The Origin header's value, or None for none.
+        compression: What to offer; None for nothing.
+
+    Attributes:
+        terms: Of the compression that was agreed on; None for none.
 
     Raises:
         ValueError: Something of it may not stand in an HTTP request.
     """
 
-    __slots__ = ("_collector", "_http", "accept_token", "hello", "subprotocols")
+    __slots__ = (
+        "_collector",
+        "_http",
+        "accept_token",
+        "compression",
+        "hello",
+        "subprotocols",
+        "terms",
+    )
 
     def __init__(
         self,
@@ -77,12 +93,15 @@ class ClientHandshake:
         headers: tuple[tuple[str, str], ...],
         subprotocols: tuple[str, ...],
         origin: str | None,
+        compression: Deflate | None,
     ) -> None:
         self._collector = HeadCollector(limits)
         self._http = h11.Connection(h11.CLIENT)
         key = generate_nonce()
         self.accept_token: str = generate_accept_token(key).decode("ascii")
         self.subprotocols: tuple[str, ...] = subprotocols
+        self.compression: Deflate | None = compression
+        self.terms: Terms | None = None
         fields = [
             ("Host", host),
             ("Upgrade", "websocket"),
@@ -92,6 +111,8 @@ class ClientHandshake:
         ]
         if subprotocols:
             fields.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+        if compression is not None:
+            fields.append(("Sec-WebSocket-Extensions", offer(compression)))
         if origin is not None:
             fields.append(("Origin", origin))
         try:
@@ -141,4 +162,10 @@ class ClientHandshake:
         for rule in _RULES:
             if rule.broken(headers, self):
                 raise HandshakeError(rule.reason, status, lines)
+        if self.compression is not None and "Sec-WebSocket-Extensions" in headers:
+            try:
+                agreed = confirm(tokens(headers, "Sec-WebSocket-Extensions"), self.compression)
+            except ValueError as error:
+                raise HandshakeError(str(error), status, lines) from error
+            self.terms = terms(agreed, self.compression, client=True)
         return Response(status, headers=lines), behind

@@ -13,6 +13,8 @@ from netwire.errors import HandshakeError, LocalError
 from netwire.events import PlainRequest, Requested
 from netwire.http import Headers, Request, Response
 from netwire.limits import Limits
+from netwire.websocket.compression import Terms, terms
+from netwire.websocket.deflate import Deflate, agree
 from netwire.websocket.head import HeadCollector
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # base64 of 16 bytes
@@ -90,11 +92,26 @@ class ServerHandshake:
 
     Args:
         limits: Of the head, and of what may be kept until it is answered.
+        compression: What to agree on if the client offers it; None for nothing.
+
+    Attributes:
+        terms: Of the compression that the answer agrees on; None for none.
     """
 
-    __slots__ = ("_collector", "_http", "_limits", "behind", "request", "upgrade")
+    __slots__ = (
+        "_collector",
+        "_compression",
+        "_http",
+        "_limits",
+        "behind",
+        "request",
+        "terms",
+        "upgrade",
+    )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, compression: Deflate | None) -> None:
+        self._compression = compression
+        self.terms: Terms | None = None
         self._collector: HeadCollector | None = HeadCollector(limits)
         self._http = h11.Connection(h11.SERVER)
         self._limits = limits
@@ -170,6 +187,13 @@ class ServerHandshake:
             if subprotocol not in self.request.subprotocols:
                 raise LocalError(f"subprotocol {subprotocol!r} was not offered")
             fields.append(("Sec-WebSocket-Protocol", subprotocol))
+        if self._compression is not None:
+            offers = tokens(self.request.headers, "Sec-WebSocket-Extensions")
+            agreed = agree(offers, self._compression)
+            if agreed is not None:
+                agreement, answered = agreed
+                self.terms = terms(agreement, self._compression, client=False)
+                fields.append(("Sec-WebSocket-Extensions", answered))
         try:
             answer = h11.InformationalResponse(
                 status_code=101,

@@ -1,49 +1,75 @@
 """Every frame but the whole data frame: control frames, fragments, frames that arrive in pieces.
 
-wsproto parses them. Around it stands what it lacks: the boundaries of frames, so that it gets
-exactly the bytes meant for it; the limits of a message; and the assembly of its pieces.
+Control frames are wsproto's to parse. It gets exactly their bytes: payloads of messages, which may
+be long and compressed, never pass through it, because it has no limits.
 """
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import TypeAlias
 
 import wsproto.events as ws
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.frame_protocol import CloseReason
 
-from netwire.errors import InvalidPayload, MessageTooBig, ProtocolError, TooManyFragments
+from netwire.errors import InvalidPayload, ProtocolError
 from netwire.limits import Limits
-from netwire.websocket.frames import BINARY, CONTINUATION, TEXT, Header, parse_header
+from netwire.websocket.assembly import Assembly
+from netwire.websocket.compression import Compression
+from netwire.websocket.frames import (
+    BINARY,
+    COMPRESSED,
+    CONTINUATION,
+    FIN,
+    MASKED,
+    RESERVED,
+    TEXT,
+    Header,
+    parse_header,
+)
+from netwire.websocket.masking import apply_mask, cut
 from netwire.wire import Message
 
-Found: TypeAlias = Message | ws.Ping | ws.Pong | ws.CloseConnection
+Control: TypeAlias = ws.Ping | ws.Pong | ws.CloseConnection
+Found: TypeAlias = Message | Control
+
+_DATA = (CONTINUATION, TEXT, BINARY)
 
 
 class FrameReader:
     """Reads frames from a frame boundary until it is `idle` at another one.
 
-    It is made when needed and dropped when idle, because the wsproto object in it costs 5 KiB,
-    and an idle reader remembers nothing.
+    It is made when needed and dropped when idle: an idle reader remembers nothing.
 
     Args:
-        client: Whether we are the client, whose peer must not mask.
+        mask: The mask bit that the peer's frames must have.
         limits: What a message may have.
+        compression: What was agreed on; None where nothing was.
     """
 
-    __slots__ = ("_connection", "_fragments", "_limits", "_message", "_remaining", "_size", "_text")
+    __slots__ = (
+        "_compression",
+        "_control",
+        "_final",
+        "_in_control",
+        "_key",
+        "_limits",
+        "_mask",
+        "_message",
+        "_remaining",
+    )
 
-    def __init__(self, client: bool, limits: Limits) -> None:
-        self._connection = Connection(ConnectionType.CLIENT if client else ConnectionType.SERVER)
+    def __init__(self, mask: int, limits: Limits, compression: Compression | None) -> None:
+        self._mask = mask
         self._limits = limits
-        self._remaining = 0  # bytes of the current frame that have not arrived
-        # The pieces of the message so far, text as UTF-8: a list of small pieces, or a StringIO,
-        # which is one, would cost many times their bytes.
-        self._message: BytesIO | None = None
-        self._text = False
-        self._size = 0  # bytes that the frames of this message have declared
-        self._fragments = 0
+        self._compression = compression
+        self._control: Connection | None = None  # 5 KiB, so not before there is a control frame
+        self._message: Assembly | None = None  # the message whose frames are arriving
+        # Of the frame that is arriving: bytes that have not, its kind, the key for what is next.
+        self._remaining = 0
+        self._in_control = False
+        self._final = False
+        self._key = b""
 
     @property
     def idle(self) -> bool:
@@ -65,44 +91,68 @@ class FrameReader:
             header = parse_header(data, position)
             if header is None:
                 return position, []
-            if header.opcode in (CONTINUATION, TEXT, BINARY):
-                self._admit(header)
-            self._remaining = header.length
             start = header.payload
+            self._in_control = header.opcode not in _DATA
+            if not self._in_control:
+                self._begin(header, data[position + 1] & MASKED)
+                self._key = data[start - 4 : start]
+            self._remaining = header.length
         end = min(start + self._remaining, len(data))
         self._remaining -= end - start
-        self._connection.receive_data(data[position:end])
-        return end, self._collect()
+        if self._in_control:
+            return end, self._read_control(data[position:end])
+        return end, self._add(data, start, end)
 
-    def _admit(self, header: Header) -> None:
-        """Count a data frame, and check the message's limits before anything of it is kept."""
-        if self._message is None:
-            self._message = BytesIO()
-            self._text = header.opcode == TEXT
-            self._size = self._fragments = 0
-        self._size += header.length
-        self._fragments += 1
-        if self._size > self._limits.message:
-            raise MessageTooBig(self._size, self._limits.message)
-        if self._fragments > self._limits.fragments:
-            raise TooManyFragments(self._limits.fragments)
+    def _begin(self, header: Header, mask: int) -> None:
+        """Check the header of a data frame."""
+        reserved = header.first & RESERVED
+        compressed = reserved == COMPRESSED and self._compression is not None
+        if reserved and not compressed:
+            raise ProtocolError("reserved bit set")
+        if mask != self._mask:
+            raise ProtocolError("frame not masked" if self._mask else "frame masked")
+        if header.opcode == CONTINUATION:
+            if self._message is None:
+                raise ProtocolError("continuation of no message")
+            if compressed:
+                raise ProtocolError("continuation that says it is compressed")
+        elif self._message is not None:
+            raise ProtocolError("message within a message")
+        else:
+            compression = self._compression if compressed else None
+            self._message = Assembly(header.opcode == TEXT, compression, self._limits)
+        self._message.admit(header.length)
+        self._final = bool(header.first & FIN)
 
-    def _collect(self) -> list[Found]:
+    def _add(self, data: bytes, start: int, end: int) -> list[Found]:
+        """Add what is there of a frame's payload to its message."""
+        message = self._message
+        assert message is not None  # made when the header was read
+        if self._mask:
+            key = self._key
+            piece = apply_mask(cut(data, start, end), key)
+            turn = end - start & 3
+            self._key = key[turn:] + key[:turn]
+        else:
+            piece = data[start:end]
+        final = self._final and not self._remaining
+        message.add(piece, final)
+        if not final:
+            return []
+        self._message = None
+        return [message.finish()]
+
+    def _read_control(self, data: bytes) -> list[Found]:
+        control = self._control
+        if control is None:
+            # A server's peer masks, and a client's does not.
+            role = ConnectionType.SERVER if self._mask else ConnectionType.CLIENT
+            control = self._control = Connection(role)
+        control.receive_data(data)
         found: list[Found] = []
-        for event in self._connection.events():
-            if isinstance(event, ws.Message):
-                assert self._message is not None  # made when the header was read
-                self._message.write(event.data.encode() if self._text else event.data)
-                if event.message_finished:
-                    payload = self._message.getvalue()
-                    found.append(payload.decode() if self._text else payload)
-                    self._message = None
-                continue
+        for event in control.events():
             assert isinstance(event, ws.Ping | ws.Pong | ws.CloseConnection)
-            if (
-                isinstance(event, ws.CloseConnection)
-                and self._connection.state is ConnectionState.OPEN
-            ):
+            if isinstance(event, ws.CloseConnection) and control.state is ConnectionState.OPEN:
                 # Not a close of the peer's: so wsproto reports a broken rule.
                 if event.code == CloseReason.INVALID_FRAME_PAYLOAD_DATA:
                     raise InvalidPayload("text that is not UTF-8")

@@ -8,6 +8,8 @@ from netwire.errors import HandshakeError, LocalError, RemoteError
 from netwire.events import Event
 from netwire.http import Response
 from netwire.limits import Limits
+from netwire.websocket.compression import Terms
+from netwire.websocket.deflate import Deflate
 from netwire.websocket.handshake_server import ServerHandshake
 from netwire.websocket.wire import WebSocket
 from netwire.wire import State, Transform
@@ -19,15 +21,22 @@ class WebSocketServer(WebSocket):
     Args:
         limits: How much the peer may make us hold.
         transform: Changes the payloads of messages on their way out and in.
+        compression: How to compress, if the client offers it; None not to.
     """
 
     __slots__ = ("_handshake", "encoding_key")
 
-    def __init__(self, limits: Limits = Limits(), *, transform: Transform | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits = Limits(),
+        *,
+        transform: Transform | None = None,
+        compression: Deflate | None = None,
+    ) -> None:
         super().__init__(client=False, limits=limits, transform=transform)
         # A server masks nothing, so every connection's bytes are the same.
         self.encoding_key: Hashable = ("websocket", "server") if transform is None else None
-        self._handshake: ServerHandshake | None = ServerHandshake(limits)
+        self._handshake: ServerHandshake | None = ServerHandshake(limits, compression)
 
     def _receive_handshake(self, data: bytes) -> list[Event]:
         assert self._handshake is not None
@@ -51,8 +60,10 @@ class WebSocketServer(WebSocket):
         if self._handshake is None:
             raise LocalError("there is no handshake to accept")
         answer = self._handshake.accept(subprotocol, headers)
-        behind = bytes(self._handshake.behind)
+        behind, agreed = bytes(self._handshake.behind), self._handshake.terms
         self._enter(State.OPEN)
+        if agreed is not None:
+            self._compress(agreed)
         self._held = behind
         self.subprotocol = subprotocol
         return answer
@@ -74,6 +85,12 @@ class WebSocketServer(WebSocket):
         if handshake is not None and handshake.request is not None and not handshake.upgrade:
             return []  # a plain request is whole, and may be answered to who only half-closed
         return super().receive_eof()
+
+    def _compress(self, terms: Terms) -> None:
+        super()._compress(terms)
+        if self.encoding_key is not None:
+            # With context taken over what is sent depends on what was sent before.
+            self.encoding_key = None if terms.ours.context else ("websocket", "server", terms)
 
     def _failure_reply(self, error: RemoteError) -> bytes:
         if self._handshake is not None and isinstance(error, HandshakeError):

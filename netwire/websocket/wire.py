@@ -7,13 +7,15 @@ from abc import abstractmethod
 import wsproto.events as ws
 
 from netwire.errors import ConnectionLost, InvalidPayload, LocalError, RemoteError
-from netwire.events import Closed, Event, Failed, Ping, Pong
+from netwire.events import Closed, Event, Failed, More, Ping, Pong
 from netwire.limits import Limits
 from netwire.websocket.close import close_payload, echo_payload
+from netwire.websocket.compression import Compression, Terms
 from netwire.websocket.frames import (
     BINARY,
     BINARY_HEADERS,
     CLOSE,
+    COMPRESSED,
     FIN,
     MASKED,
     MAX_CONTROL,
@@ -21,9 +23,9 @@ from netwire.websocket.frames import (
     PONG,
     TEXT,
     TEXT_HEADERS,
-    apply_mask,
     build_frame,
 )
+from netwire.websocket.masking import apply_mask, cut
 from netwire.websocket.reader import FrameReader
 from netwire.wire import Message, State, Transform, Wire
 
@@ -31,6 +33,8 @@ from netwire.wire import Message, State, Transform, Wire
 _OPEN = State.OPEN
 _WHOLE_BINARY = FIN | BINARY
 _WHOLE_DATA = (FIN | TEXT, FIN | BINARY)
+_WHOLE_DEFLATED_BINARY = FIN | COMPRESSED | BINARY
+_WHOLE_DEFLATED = (FIN | COMPRESSED | TEXT, FIN | COMPRESSED | BINARY)
 _TABLE_SIZE = len(BINARY_HEADERS)
 _from_bytes = int.from_bytes
 
@@ -51,6 +55,8 @@ class WebSocket(Wire):
     """
 
     __slots__ = (
+        "_altered",  # whether messages are changed on their way out
+        "_compression",  # what the handshake agreed upon, or None
         "_held",  # what arrived but could not be used yet: a piece of a header, mostly nothing
         "_limits",
         "_mask_in",  # the mask bit of the frames that the peer sends, and of those we send
@@ -64,6 +70,8 @@ class WebSocket(Wire):
     def __init__(self, client: bool, limits: Limits, transform: Transform | None) -> None:
         self.state = State.CONNECTING
         self.subprotocol: str | None = None
+        self._altered = transform is not None
+        self._compression: Compression | None = None
         self._held = b""
         self._limits = limits
         self._mask_in, self._mask_out = (0, MASKED) if client else (MASKED, 0)
@@ -107,12 +115,24 @@ class WebSocket(Wire):
                     first = data[position]
                     stop = start + length
                     if stop <= end and length <= self._max_message and first in _WHOLE_DATA:
-                        payload = data[start:stop]
                         if mask:
-                            payload = apply_mask(payload, data[start - 4 : start])
+                            payload = apply_mask(cut(data, start, stop), data[start - 4 : start])
+                        else:
+                            payload = data[start:stop]
                         message = payload if first == _WHOLE_BINARY else payload.decode()
                         events.append(message if transform is None else self._incoming(message))
                         position = stop
+                        continue
+                    if (
+                        self._compression is not None
+                        and stop <= end
+                        and length <= self._max_message
+                        and first in _WHOLE_DEFLATED
+                    ):
+                        events.append(self._inflated(data, start, stop, first))
+                        position = stop
+                        if self._compression.inflated > self._max_message:
+                            return self._go_on_later(data, position, events)
                         continue
                 except IndexError:
                     pass  # the header is not complete
@@ -123,7 +143,28 @@ class WebSocket(Wire):
                     events.append(self._fail(error))
                     break
             position = self._read_odd(data, position, events)
+            if self._compression is not None and self._compression.inflated > self._max_message:
+                return self._go_on_later(data, position, events)
         return events
+
+    def _go_on_later(self, data: bytes, position: int, events: list[Event]) -> list[Event]:
+        """Keep the rest for the next `receive`, so that one does not inflate without end."""
+        assert self._compression is not None
+        self._compression.inflated = 0
+        if position < len(data):
+            self._held = data[position:]
+            events.append(More())
+        return events
+
+    def _inflated(self, data: bytes, start: int, stop: int, first: int) -> Message:
+        """The message of a whole compressed frame."""
+        assert self._compression is not None
+        payload = data[start:stop]
+        if self._mask_in:
+            payload = apply_mask(payload, data[start - 4 : start])
+        payload = self._compression.inflate(payload, 0, self._max_message, True)
+        message = payload if first == _WHOLE_DEFLATED_BINARY else payload.decode()
+        return message if self._transform is None else self._incoming(message)
 
     def _receive_unopen(self, data: bytes) -> list[Event]:
         if self.state is State.CONNECTING:
@@ -151,7 +192,7 @@ class WebSocket(Wire):
         """Let the reader read one frame, or a part of it; where to go on is returned."""
         reader = self._reader
         if reader is None:
-            reader = self._reader = FrameReader(not self._mask_in, self._limits)
+            reader = self._reader = FrameReader(self._mask_in, self._limits, self._compression)
         try:
             after, found = reader.read(data, position)
             events += [self._event(item) for item in found]
@@ -203,8 +244,8 @@ class WebSocket(Wire):
         """
         if self.state is not _OPEN:
             raise LocalError(f"cannot send while {self.state.value}")
-        if self._transform is not None:
-            message = self._outgoing(message)
+        if self._altered:
+            return self._encode_altered(message)
         if isinstance(message, bytes):
             if not self._mask_out and len(message) < _TABLE_SIZE:
                 return BINARY_HEADERS[len(message)] + message
@@ -216,11 +257,19 @@ class WebSocket(Wire):
             return build_frame(TEXT, payload, self._mask_out)
         raise TypeError(f"a message is bytes or str, not {type(message).__name__}")
 
-    def _outgoing(self, message: Message) -> Message:
-        assert self._transform is not None
+    def _encode_altered(self, message: Message) -> bytes:
         if not isinstance(message, bytes | str):
             raise TypeError(f"a message is bytes or str, not {type(message).__name__}")
-        return self._transform.outgoing(message)
+        if self._transform is not None:
+            message = self._transform.outgoing(message)
+        opcode, payload = (
+            (BINARY, message) if isinstance(message, bytes) else (TEXT, message.encode())
+        )
+        if self._compression is not None:
+            deflated = self._compression.deflate(payload)
+            if deflated is not None:
+                return build_frame(COMPRESSED | opcode, deflated, self._mask_out)
+        return build_frame(opcode, payload, self._mask_out)
 
     def ping(self, payload: bytes = b"") -> bytes:
         """Ask the peer to answer; ``b""`` when the connection is not open.
@@ -259,9 +308,17 @@ class WebSocket(Wire):
             return b""
         return self._close_frame(close_payload(error.close_code, error.reason))
 
+    def _compress(self, terms: Terms) -> None:
+        """Compress from now on, as the handshake agreed."""
+        self._compression = Compression(terms)
+        self._altered = True
+
     def _enter(self, state: State) -> None:
         """Change the state; nothing is kept of what the new one has no use for."""
         self.state = state
         if state is State.CLOSED:
             self._held = b""
             self._reader = None
+            self._compression = None
+        elif state is State.CLOSING and self._compression is not None:
+            self._compression.stop()

@@ -246,6 +246,8 @@ def test_lengths_not_in_their_shortest_form(role: str, length: bytes) -> None:
 def test_huge_lengths_are_refused_from_the_header(role: str, first: int, length: int) -> None:
     mask = mask_of(role)
     data = bytes((first, 127 | mask)) + length.to_bytes(8) + bytes(4 if mask else 0)
+    if first == FIN | CONTINUATION:
+        data = part(role, BINARY) + data
     error = failure(role, data)
     if length < 1 << 63:
         assert isinstance(error, MessageTooBig)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netwire.websocket.frames import BINARY, MASKED, apply_mask, build_frame, parse_header
+from netwire.websocket.frames import BINARY, FIN, MASKED, build_frame, parse_header
+from netwire.websocket.masking import apply_mask
 
 sizes = st.sampled_from([0, 1, 2, 3, 124, 125, 126, 127, 1023, 1024, 1025, 65535, 65536])
 
@@ -25,6 +26,6 @@ def test_a_header_says_where_its_payload_is(size: int, mask: int, before: bytes)
     built = build_frame(BINARY, bytes(size), mask)
     header = parse_header(before + built, len(before))
     assert header is not None
-    assert header == (BINARY, size, len(before) + len(built) - size)
+    assert header == (FIN | BINARY, size, len(before) + len(built) - size)
     for cut in range(len(built) - size):
         assert parse_header(before + built[:cut], len(before)) is None

@@ -1,0 +1,82 @@
+"""One message in the making: its pieces, whatever way they arrive."""
+
+from __future__ import annotations
+
+from codecs import IncrementalDecoder, getincrementaldecoder
+from io import BytesIO
+
+from netwire.errors import InvalidPayload, MessageTooBig, TooManyFragments
+from netwire.limits import Limits
+from netwire.websocket.compression import Compression
+from netwire.wire import Message
+
+_utf8 = getincrementaldecoder("utf-8")
+
+
+class Assembly:
+    """Puts the payloads of one message's frames together, and keeps it within its limits.
+
+    Every limit is checked before what passes it is kept, and text as it comes, so that a message
+    fails as early as it can.
+
+    Args:
+        text: Whether it is text.
+        compression: Inflates it; None where it is not compressed.
+        limits: What a message may have.
+    """
+
+    __slots__ = ("_buffer", "_compression", "_declared", "_decoder", "_fragments", "_limits")
+
+    def __init__(self, text: bool, compression: Compression | None, limits: Limits) -> None:
+        self._compression = compression
+        self._decoder: IncrementalDecoder | None = _utf8() if text else None
+        self._limits = limits
+        self._declared = 0  # bytes that its frames have declared
+        self._fragments = 0
+        # Not a list of pieces: small ones would cost many times their bytes.
+        self._buffer = BytesIO()
+
+    def admit(self, length: int) -> None:
+        """Count a frame of a length before anything of it is kept.
+
+        Raises:
+            MessageTooBig: The message is longer than the limit with it.
+            TooManyFragments: It is one too many.
+        """
+        self._declared += length
+        self._fragments += 1
+        limit = self._limits.message
+        if self._declared > (limit if self._compression is None else longest_deflated(limit)):
+            raise MessageTooBig(self._declared, limit)
+        if self._fragments > self._limits.fragments:
+            raise TooManyFragments(self._limits.fragments)
+
+    def add(self, piece: bytes, final: bool) -> None:
+        """Add a piece of a payload, unmasked; ``final`` when it is the last of the message.
+
+        Raises:
+            MessageTooBig: It inflates to more than the limit.
+            InvalidPayload: It cannot be inflated, or the text is not UTF-8.
+        """
+        if self._compression is not None:
+            size = self._buffer.tell()
+            piece = self._compression.inflate(piece, size, self._limits.message, final)
+        if self._decoder is not None:
+            try:
+                self._decoder.decode(piece, final)
+            except UnicodeDecodeError as error:
+                raise InvalidPayload("text that is not UTF-8") from error
+        self._buffer.write(piece)
+
+    def finish(self) -> Message:
+        """The message, once its final piece was added."""
+        payload = self._buffer.getvalue()
+        return payload if self._decoder is None else payload.decode()
+
+
+def longest_deflated(size: int) -> int:
+    """How long a message of ``size`` bytes may be once deflated.
+
+    What cannot be compressed grows: by a 32nd and a little with the smallest buffers that zlib has.
+    """
+    return size + (size >> 4) + 64
