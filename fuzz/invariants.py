@@ -17,6 +17,7 @@ from netwire import (
     Failed,
     LocalError,
     Message,
+    More,
     Opened,
     Ping,
     PlainRequest,
@@ -61,6 +62,8 @@ def feed(wire: Wire, pieces: Iterable[bytes]) -> list[Event]:
     closing = wire.state is State.CLOSING
     for piece in pieces:
         found = wire.receive(piece)
+        while found and isinstance(found[-1], More):
+            found[-1:] = wire.receive(b"")
         demand(not (ended(events) and found), "nothing follows the last event", events, found)
         events += found
     for event in events[:-1]:
@@ -123,7 +126,7 @@ def check_messages(
     if messages:
         sending = sender()
         stream = b"".join([sending.encode(message) for message in messages])
-        demand_equal(receiver().receive(stream), messages, "messages sent on arrive the same")
+        demand_equal(feed(receiver(), [stream]), messages, "messages sent on arrive the same")
 
 
 def check_memory(wire: Wire, arrived: int, limit: int) -> None:

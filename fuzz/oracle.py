@@ -17,7 +17,7 @@ code. We differ on purpose in this alone:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import wsproto.events as ws
 from wsproto.connection import Connection, ConnectionState, ConnectionType
@@ -71,7 +71,12 @@ class Limiter(Extension):
 
 
 def plain(
-    client: bool, pieces: Iterable[bytes], limits: Limits = UNLIMITED, *, closing: bool = False
+    client: bool,
+    pieces: Iterable[bytes],
+    limits: Limits = UNLIMITED,
+    *,
+    closing: bool = False,
+    extensions: Sequence[Extension] = (),
 ) -> list[Outcome]:
     """What wsproto alone reports, its pieces of messages joined.
 
@@ -80,9 +85,10 @@ def plain(
         pieces: The stream.
         limits: Of a message; the others do not apply.
         closing: Whether our close was sent before.
+        extensions: What else looks at the frames, or changes them.
     """
     role = ConnectionType.CLIENT if client else ConnectionType.SERVER
-    connection = Connection(role, [Limiter(limits)])
+    connection = Connection(role, [Limiter(limits), *extensions])
     open_state = ConnectionState.OPEN
     if closing:
         connection.send(ws.CloseConnection(1000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 
 from fuzz.handshakes import TOKEN
@@ -16,6 +17,9 @@ from netwire.websocket.frames import (
     PONG,
     TEXT,
 )
+
+RSV1 = 0x40
+"""In a message's first frame: it is compressed (RFC 7692, section 6)."""
 
 KEY = b"\x37\xfa\x21\x3d"  # of RFC 6455, section 5.7
 
@@ -106,6 +110,44 @@ def limited_websocket_streams(mask: int) -> Iterator[bytes]:
                 yield stream + frame(FIN | CONTINUATION, pieces[-1], mask) + whole
         yield frame(FIN | BINARY, b"m" * (limit + 1), mask ^ MASKED)
         yield frame(FIN | CONTINUATION, b"m" * (limit + 1), mask)
+
+
+def deflated_streams(mask: int) -> Iterator[bytes]:
+    """Streams of compressed messages; those without compression are tried with it too."""
+
+    def f(first: int, payload: bytes = b"") -> bytes:
+        return frame(first, payload, mask)
+
+    text, binary, more = FIN | RSV1 | TEXT, FIN | RSV1 | BINARY, FIN | CONTINUATION
+    for wbits in (9, 15):
+        deflater = zlib.compressobj(6, zlib.DEFLATED, -wbits)
+        one, two, big = (
+            (deflater.compress(plain) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
+            for plain in (b"hello hello", "hello h\u00e9llo".encode(), bytes(5000))
+        )
+        yield (
+            f(text, one) + f(text, two) + f(FIN | TEXT, b"plain") + f(binary, big) + f(FIN | CLOSE)
+        )
+        yield f(text, one) * 3
+        for at in range(0, len(two), 2):
+            ping = f(FIN | PING, b"x")
+            yield (
+                f(RSV1 | TEXT, two[:at]) + ping + f(CONTINUATION) + f(more, two[at:]) + f(text, one)
+            )
+        yield f(RSV1 | BINARY, one) + f(more | RSV1, two)
+        yield f(RSV1 | BINARY, one) + f(binary, two)
+        yield f(text, one[:-1]) + f(text, one)
+        yield f(FIN | RSV1 | PING, one)
+    whole = zlib.compressobj(6, zlib.DEFLATED, -9)
+    final = whole.compress(b"the last block") + whole.flush()
+    for behind in (b"", b"\0", b"\0\0", b"\0" * 5, b"\0" * 6, b"\0\0\0\xff\xff", b"x", final):
+        yield f(text, final + behind) + f(text, one) + f(text, two)
+        yield f(RSV1 | TEXT, final) + f(more, behind) + f(text, one)
+    for bad in (b"", b"\0", b"\xff", b"\x07", b"\x02\x07\0", b"\xc2\x0c\0", b"\x4b\x04\0\0"):
+        yield f(text, bad) + f(binary, bad) + f(text, one)
+    stored = b"\0\x04\0\xfb\xff\xff\xfe\xfd\xfc\0"
+    yield f(binary, stored) + f(text, stored)
+    yield f(binary, b"\x02\0" * 30 + one)
 
 
 def long_websocket_streams(mask: int) -> Iterator[bytes]:
@@ -251,6 +293,10 @@ def seeds(target: str) -> list[bytes]:
             streams = [*websocket_streams(mask)]
             limited = [*limited_websocket_streams(mask)]
             long = [*long_websocket_streams(mask)]
+        case "deflate-server" | "deflate-client":
+            mask = MASKED if target == "deflate-server" else 0
+            streams = [*websocket_streams(mask)]
+            limited = [*deflated_streams(mask), *limited_websocket_streams(mask)]
         case "server-handshake":
             limited, streams = [*request_streams()], []
         case "client-handshake":

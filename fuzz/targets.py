@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from fuzz.framings import framing, raw
 from fuzz.handshakes import client_handshake, server_handshake
+from fuzz.inflating import inflating
 from fuzz.tls import tls
 from fuzz.websockets import websocket
 
@@ -23,6 +24,8 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         "raw": raw,
         "websocket-server": partial(websocket, False),
         "websocket-client": partial(websocket, True),
+        "deflate-server": partial(inflating, False),
+        "deflate-client": partial(inflating, True),
         "server-handshake": server_handshake,
         "client-handshake": client_handshake,
         "tls": tls,

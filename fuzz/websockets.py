@@ -21,7 +21,7 @@ from netwire import Closed, Event, Failed, Limits, Ping, Pong, State
 from netwire.websocket import WebSocketClient, WebSocketServer
 
 _LIMITS = Limits()
-_CLOSING = 2
+CLOSING = 2
 """The option that we have sent our close before the stream comes."""
 
 
@@ -59,7 +59,7 @@ def ours(
 def websocket(client: bool, data: bytes) -> None:
     """A stream of frames, beside plain wsproto."""
     given = Input.parse(data)
-    closing = given.has(_CLOSING)
+    closing = given.has(CLOSING)
     stream = given.stream
 
     for limits in (oracle.UNLIMITED, given.limits):
@@ -84,10 +84,10 @@ def websocket(client: bool, data: bytes) -> None:
         check_end(wire, stream)
     check_messages(events, given.limits.message, lambda: opened(not client), lambda: opened(client))
     check_messages(events, given.limits.message, lambda: opened(client), lambda: opened(not client))
-    _check_replies(client, events, closing)
+    check_replies(client, events, closing)
 
 
-def _check_replies(client: bool, events: list[Event], closing: bool) -> None:
+def check_replies(client: bool, events: list[Event], closing: bool) -> None:
     """See that the peer understands what we answer."""
     peer = opened(not client)
     for event in events:
