@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from foreman import Foreman, Node, NotRunning
+from netserver.allocator import keep_freed_memory
 from netserver.census import Census
 from netserver.config import ServerConfig
 from netserver.quota import Quota
@@ -82,6 +83,7 @@ class LifeCycle:
                 return
             self._running = True
             sources = list(self._sources)
+        keep_freed_memory()
         try:
             self._ends_foreman = self.foreman.start()
             for source in sources:

@@ -627,16 +627,18 @@ def test_nothing_is_inflated_while_closing(role: str) -> None:
 
 
 def test_an_idle_connection_without_context_holds_nothing() -> None:
-    for config, bound in ((None, 300), (Deflate(), 500)):
-        # What all share is made now, the message too, for clients draw from a pool of masking keys.
-        first, client = pair(config, FULL if config is None else config)
+    for config, bound in ((None, 256), (Deflate(), 512)):
+        server, client = pair(config, Deflate())
+        hello = WebSocketClient("a", compression=Deflate()).start()
         message = client.encode(JSON)
-        wires: list[Wire] = [first, client]
+        wires = [server]
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
             for _ in range(200):
-                server, _ = pair(config, FULL if config is None else config)
+                server = WebSocketServer(compression=config)
+                server.receive(hello)
+                server.accept()
                 assert server.receive(message) == [JSON]
                 assert server.receive(message[:50]) == []
                 assert server.receive(message[50:]) == [JSON]
