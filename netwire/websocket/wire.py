@@ -27,7 +27,7 @@ from netwire.websocket.frames import (
 )
 from netwire.websocket.masking import apply_mask, cut
 from netwire.websocket.reader import FrameReader
-from netwire.wire import PART, Message, State, Transform, Wire
+from netwire.wire import MANY, PART, Message, State, Transform, Wire
 
 # Looked up for every message, so bound to names of this module.
 _OPEN = State.OPEN
@@ -38,7 +38,7 @@ _WHOLE_DEFLATED = (FIN | COMPRESSED | TEXT, FIN | COMPRESSED | BINARY)
 _TABLE_SIZE = len(BINARY_HEADERS)
 _from_bytes = int.from_bytes
 
-# What is read at a time where others wait for their turn, beside `PART`.
+# What is read at a time where others wait for their turn, beside `MANY`.
 MOST_ODD = 64  # frames that are the reader's: they take 10 microseconds each, and more
 ODD_BYTES = 4096  # of such a frame's message count as much as one frame more
 
@@ -91,7 +91,11 @@ class WebSocket(Wire):
         return self.receive(data, MOST_ODD, PART)
 
     def receive(self, data: bytes, odd: int = _ALL, part: int = _ALL) -> list[Event]:
-        """As for every wire; for `receive_part` to stop after so many odd frames, or bytes."""
+        """As for every wire.
+
+        For `receive_part` it stops after so many ``odd`` frames, or after `MANY` messages, which
+        are counted after every ``part`` bytes.
+        """
         if self.state is not _OPEN:
             return self._receive_unopen(data, odd)
         if self._held:
@@ -105,7 +109,11 @@ class WebSocket(Wire):
         enough = min(end, part)
         # A whole data frame that is all there is read right here; everything for speed. Whatever
         # is odd about a frame, its faults too, is left to the reader.
-        while position < enough:
+        while position < enough or (
+            enough < end
+            and len(events) < MANY
+            and (enough := min(end, position + part))  # seldom passed, and always true
+        ):
             if self._reader is None:
                 try:
                     length = data[position + 1] ^ mask
