@@ -17,9 +17,9 @@ from netwire.http import Response
 
 Message: TypeAlias = bytes | str
 
-PART = 16 * 1024
-"""Bytes that are read at a time where others wait for their turn: thousands of tiny messages, which
-take some milliseconds."""
+# What is read at a time where others wait for their turn: a millisecond or two of work.
+MANY = 1024  # messages
+PART = 8 * 1024  # bytes after which they are counted; a thousand tiny messages
 
 
 class State(Enum):
@@ -102,8 +102,14 @@ class Wire(ABC):
         """
         if len(data) <= PART:
             return self.receive(data)
-        events = self.receive(data[:PART])
-        return events if self.state is State.CLOSED else [*events, More(data[PART:])]
+        events: list[Event] = []
+        position = 0
+        while position < len(data) and len(events) < MANY:
+            events += self.receive(data[position : position + PART])
+            position += PART
+        if position < len(data) and self.state is not State.CLOSED:
+            events.append(More(data[position:]))
+        return events
 
     @abstractmethod
     def receive_eof(self) -> list[Event]:

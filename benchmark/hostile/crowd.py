@@ -6,8 +6,9 @@ Each line of standard input is a JSON object with ``do`` and its arguments, answ
 ``open``   open ``count`` connections to ``port``, ``rate`` a second, from address ``source``;
            each sends ``say`` (a name of `SAYINGS`) once connected, and waits for a handshake's
            answer where that is one; ``small`` of them have small receive buffers, and never read
-``watch``  read from all but the small ones until all have ended, or for ``seconds``
-``feed``   the same, but stop when all the feed's ``messages`` are there and the small ones gone
+``watch``  read from all but the small ones until all have ended, or for ``seconds``; with
+           ``readers_only`` until all but the small ones have; with ``messages`` until all of the
+           feed are there and the small ones gone
 ``leave``  close all of them
 =========  =====================================================================================
 
@@ -192,7 +193,9 @@ class Crowd:
                 pass  # a small one
             member.sock.close()
 
-    def watch(self, seconds: float, messages: int | None) -> dict[str, Any]:
+    def watch(
+        self, seconds: float, messages: int | None = None, readers_only: bool = False
+    ) -> dict[str, Any]:
         """Read until all have ended, or have so many messages, or it is enough."""
         ends = monotonic() + seconds
         polled = 0.0
@@ -202,7 +205,7 @@ class Crowd:
                 polled = now
                 self._look_at_the_small()
                 left = [m for m in self.members if m.ended is None]
-                if not left:
+                if not left or (readers_only and all(m.small for m in left)):
                     break
                 if messages is not None and all(m.messages >= messages for m in left):
                     break
@@ -257,9 +260,7 @@ def main() -> None:
             case "open":
                 answer = crowd.open(**order)
             case "watch":
-                answer = crowd.watch(order["seconds"], None)
-            case "feed":
-                answer = crowd.watch(order["seconds"], order["messages"])
+                answer = crowd.watch(**order)
             case _:
                 answer = crowd.leave()
         print(json.dumps(answer), flush=True)

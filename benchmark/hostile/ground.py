@@ -45,6 +45,8 @@ class Scale:
         seconds: Of a measurement.
         copies: Of each attack at once.
         subscribers: Of a feed, a tenth of which stall.
+        storm: Seconds in which a storm comes, and in which memory is to be back after it.
+        settings: Options of the server beside its defaults.
     """
 
     sockets: int = 5000
@@ -53,9 +55,20 @@ class Scale:
     seconds: float = 10.0
     copies: int = 40
     subscribers: int = 100
+    storm: float = 5.0
+    settings: tuple[str, ...] = ()
 
 
-QUICK = Scale(sockets=300, burst=500, storms=2, seconds=2.0, copies=10, subscribers=20)
+QUICK = Scale(
+    sockets=300,
+    burst=500,
+    storms=2,
+    seconds=2.0,
+    copies=10,
+    subscribers=20,
+    storm=1.0,
+    settings=("--set", "close_timeout=1"),
+)
 
 
 @frozen(kw_only=True)
@@ -99,7 +112,8 @@ class Ground:
     @asynccontextmanager
     async def target(self, *arguments: str) -> AsyncIterator[Target]:
         """A fresh server, with the production defaults but for what is said."""
-        async with running_server(TARGET, "ws", self.secured, None, arguments) as server:
+        options = (*self.scale.settings, *arguments)
+        async with running_server(TARGET, "ws", self.secured, None, options) as server:
             urls = dict(zip(LISTENERS, server.urls, strict=True))
             yield Target(server, urls, self)
 

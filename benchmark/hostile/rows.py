@@ -20,7 +20,6 @@ from benchmark.usage import resident_bytes
 GRACE = 1.0  # seconds after a deadline by which the last has to be gone
 PATIENCE = 30.0  # seconds for what is no figure
 LOOK = 0.01  # seconds between two looks
-SETTLING = 5.0  # seconds in which memory and descriptors are back
 
 BOMBS = tuple(a.name for a in FAMILIES["bombs"] if a.name.startswith("bomb"))
 # Left out: who orders much and does not read it is bounded by the send limit, not by what it sends.
@@ -155,7 +154,7 @@ async def slow_reader(ground: Ground) -> list[Finding]:
             await target.server.child.read(10.0)
             # The last message may come after the time for all of them.
             seconds = count / rate + 20.0
-            found = await ask(crowd, do="feed", seconds=seconds, messages=count)
+            found = await ask(crowd, do="watch", seconds=seconds, messages=count)
             p99[small].append(found["p99"])
             lost += found["lost"] + (subscribers - stalled) * count - found["messages"]
             if small:
@@ -220,14 +219,15 @@ async def storm(ground: Ground) -> list[Finding]:
         for turn in range(scale.storms + 2):
             ground.say(f"storm {turn + 1} of {scale.storms + 2}: {scale.burst} connections")
             opened = await ask(
-                crowd, do="open", port=target.port("ws"), count=scale.burst, rate=scale.burst / 5,
-                say="handshake", source=f"127.0.0.{turn + 2}", small=0,
+                crowd, do="open", port=target.port("ws"), count=scale.burst,
+                rate=scale.burst / scale.storm, say="handshake",
+                source=f"127.0.0.{turn + 2}", small=0,
             )  # fmt: skip
             refused += opened["refused"]
             await ask(crowd, do="leave")
             began = monotonic()
             found = await target.quiet(seconds=30.0)
-            await asyncio.sleep(max(0.0, began + SETTLING - monotonic()))
+            await asyncio.sleep(max(0.0, began + scale.storm - monotonic()))
             found = await target.statistics()
             sizes.append(resident_bytes(target.pid))
             descriptors.append(found["descriptors"])
@@ -264,7 +264,9 @@ async def stop(ground: Ground) -> list[Finding]:
         process = target.server.child.process
         began = monotonic()
         process.send_signal(signal.SIGTERM)
-        watching = asyncio.create_task(ask(crowd, do="watch", seconds=DEFAULTS.grace + 5))
+        watching = asyncio.create_task(
+            ask(crowd, do="watch", seconds=DEFAULTS.grace + 5, readers_only=True)
+        )
         status = await asyncio.wait_for(process.wait(), DEFAULTS.grace + 10)
         took = monotonic() - began
         found = await watching

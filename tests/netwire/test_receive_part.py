@@ -11,7 +11,7 @@ from netwire.events import Event, More
 from netwire.factory import server_wire
 from netwire.url import parse_url
 from netwire.websocket.wire import MOST_ODD, ODD_BYTES
-from netwire.wire import PART
+from netwire.wire import MANY, PART
 
 HEAD = (
     b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -72,15 +72,22 @@ def test_the_same_events_and_never_many(case: str) -> None:
     whole = opened(url).receive(data)
     assert repr([event for part in parts for event in part]) == repr(whole)
     for part in parts:
-        assert len(part) <= max(MOST_ODD, PART // 2)
+        assert len(part) <= MANY + PART // 2
         assert sum(isinstance(event, events.Ping) for event in part) <= MOST_ODD
-        assert size(part) <= PART + 2 * 65536 + MOST_ODD * ODD_BYTES or len(part) == 1
+        assert size(part) <= MANY * 256 + MOST_ODD * ODD_BYTES or len(part) == 1
 
 
 @pytest.mark.parametrize("case", ["pings", "tiny messages", "empty envelopes"])
 def test_there_are_parts(case: str) -> None:
     url, data = CASES[case]
     assert len(in_parts(opened(url), data)) >= 5
+
+
+def test_messages_that_are_not_tiny_need_no_parts() -> None:
+    data = (b"\x82\xfe\x01\0\0\0\0\0" + bytes(256)) * 900
+    for url, frames in (("ws://x", data), ("tcp://x:1", (b"3256" + bytes(256)) * 900)):
+        (part,) = in_parts(opened(url), frames)
+        assert len(part) == 900
 
 
 def closing(wire: Wire) -> Wire:
