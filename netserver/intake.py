@@ -118,6 +118,11 @@ class Intake:
         if self._turn is None:
             self._turn = shell.node.loop.call_soon(self._next_turn)
 
+    def go_on(self) -> None:
+        """What waits has its next turn, though there was a reason to read nothing more."""
+        if self._rest is not None:
+            self.end_turn()
+
     def suspend(self) -> None:
         """Hand out nothing more until `resume`, which may be on another node."""
         if self._turn is not None:

@@ -230,6 +230,8 @@ class Shell(asyncio.Protocol):
         if error is not None and self.wire.state is not State.CLOSED:
             self.ending.note(1006, f"the connection was lost: {error}")
         self.node.run(self.connection, self.intake.after, self.ending.lost)
+        if Pause.MOVING not in self.pauses:
+            self.intake.go_on()  # it waits no longer for a peer that is to read first
 
     @property
     def has_to_wait(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import threading
 from contextlib import suppress
 from typing import Any
@@ -195,6 +196,12 @@ def test_a_slow_handler_stops_the_reading(
     assert [message[:6] for message in handled] == [b"%06d" % n for n in range(count)]
 
 
+HEAD = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
 @pytest.mark.parametrize("config", [SMALL_BUT_PATIENT], ids=["small"])
 def test_a_ping_flood_by_a_peer_that_does_not_read(site: Any, until: Any) -> None:
     """The pongs that wait stop the reading, so neither side's memory grows."""
@@ -234,6 +241,28 @@ def test_every_ping_of_some_in_one_read_is_answered(site: Any, receive: Any) -> 
         sock.sendall(b"".join(b"\x89\x81\0\0\0\0%d" % n for n in range(10)))
         said = b"".join(b"\x8a\x01%d" % n for n in range(10))
         assert receive(sock, len(said)) == said
+
+
+def test_a_peer_that_vanishes_while_its_flood_waits_to_be_read(site: Any, until: Any) -> None:
+    """What is not read because it does not read either is no reason to wait for any longer."""
+    listener = site.listen("ws://127.0.0.1:0", Echo)
+    pings = (b"\x89\xfd\0\0\0\0" + bytes(125)) * 200_000
+    with site.dial(listener, HANDSHAKE) as sock:
+        connection = site.journal.until("open")[0][1]
+        sock.setblocking(False)
+        sent = 0
+
+        def is_full() -> bool:
+            nonlocal sent
+            with suppress(BlockingIOError):
+                sent += sock.send(pings[sent:])
+            return bool(connection._shell.outflow.paused)
+
+        until(is_full)
+        assert connection._shell.intake.at_once == 0, "some of it waits"
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    site.journal.until("close")
+    until(lambda: not site.server.statistics().connections)
 
 
 class TestFromElsewhere:
