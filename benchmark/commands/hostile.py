@@ -63,6 +63,7 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
     names = _chosen(options.only)
     scale = QUICK if options.quick else Scale()
     found: dict[str, list[Finding]] = {}
+    failures: list[str] = []
     with (
         open_workspace("ws", "auto") as workspace,
         open_workspace("wss", "python") as secured,
@@ -72,7 +73,10 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
             def say(what: str, row: str = name) -> None:
                 console.print(f"{row}: {what}", style="dim", soft_wrap=True)
 
-            found[name] = await ROWS[name](Ground(workspace, secured, scale, say))
+            try:
+                found[name] = await ROWS[name](Ground(workspace, secured, scale, say))
+            except BenchmarkError as error:  # the other rows are worth having all the same
+                failures.append(f"{name}: {error}")
     console.print(_table(found))
     broken = [
         f"{name}: {each.what}" for name, row in found.items() for each in row if not each.held
@@ -90,6 +94,8 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
         },
         console,
     )
+    if failures:
+        raise BenchmarkError("could not be measured: " + "; ".join(failures))
     if broken and options.check:
         raise BenchmarkError("beyond its bound: " + "; ".join(broken))
 

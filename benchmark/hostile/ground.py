@@ -162,7 +162,7 @@ class Target:
     async def statistics(self) -> dict[str, Any]:
         return await self.server.statistics()
 
-    async def quiet(self, connections: int = 0, seconds: float = 15.0) -> dict[str, Any]:
+    async def quiet(self, connections: int = 0, seconds: float = 60.0) -> dict[str, Any]:
         """The statistics once so many connections are left, or fewer."""
         for _ in range(int(seconds / 0.05)):
             found = await self.statistics()

@@ -61,7 +61,7 @@ async def amplification(ground: Ground) -> list[Finding]:
                     continue
                 before = target.forget_peak()
                 number = copies if again else max(1, copies // 4)
-                met = await target.strike(attacker, name, number, 0.2, 64 * KIB)
+                met = await target.strike(attacker, name, number, 0.2, 4 * KIB)
                 grown = target.peak() - before
                 allowed = 8 * sum(each["sent"] for each in met) + 64 * KIB * number
                 if again and grown / allowed > worst:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.__main__ import main
+from benchmark.errors import BenchmarkError
 from benchmark.hostile.ground import Finding, Ground
 from benchmark.hostile.rows import ROWS
 
@@ -65,6 +66,23 @@ def test_what_is_beyond_its_bound(
     assert "NOT held" in said.out
     assert ("bomb: too slow" in said.err) is check
     assert [each["held"] for each in json.loads(path.read_text())["rows"]["bomb"]] == [True, False]
+
+
+def test_a_row_that_fails_does_not_lose_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def failing(ground: Ground) -> list[Finding]:
+        raise BenchmarkError("the server has gone")
+
+    async def fine(ground: Ground) -> list[Finding]:
+        return [Finding(what="fine", value=1, bound=1, unit="s")]
+
+    monkeypatch.setitem(ROWS, "bomb", failing)
+    monkeypatch.setitem(ROWS, "storm", fine)
+    path = tmp_path / "results.json"
+    assert main(["hostile", "--only", "bomb,storm", "--json", str(path)]) == 1
+    assert "bomb: the server has gone" in capfd.readouterr().err
+    assert list(json.loads(path.read_text())["rows"]) == ["storm"]
 
 
 def test_a_row_that_there_is_not(capfd: pytest.CaptureFixture[str]) -> None:
