@@ -54,6 +54,9 @@ def _candidates() -> Iterator[str]:
 def _pyenv_roots() -> Iterator[Path]:
     if root := os.environ.get("PYENV_ROOT"):
         yield Path(root)
+    for folder in os.get_exec_path():
+        if os.path.basename(folder) == "shims":  # they need the variable, which may be missing
+            yield Path(folder).parent
     yield Path.home() / ".pyenv"
 
 

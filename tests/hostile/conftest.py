@@ -82,6 +82,9 @@ def running(module: str, *arguments: str) -> Iterator[Program]:
             process.communicate(timeout=PATIENCE)
 
 
+PING, PONG = b"\x89", b"\x8a"  # the first byte of such a frame, and of no envelope
+
+
 @define(eq=False)
 class Good:
     """One good connection: it is owed an echo of each message, in order."""
@@ -142,6 +145,11 @@ class Watch(threading.Thread):
         assert piece, "a good connection was cut"
         good.rest += piece
         while good.owed and len(good.rest) >= len(good.owed[0][1]):
+            if good.rest.startswith(PING):  # a heartbeat of the server's
+                payload = good.rest[2 : 2 + good.rest[1]]
+                good.sock.sendall(PONG + bytes((0x80 | len(payload),)) + bytes(4) + payload)
+                good.rest = good.rest[2 + len(payload) :]
+                continue
             due, answer = good.owed.popleft()
             assert good.rest.startswith(answer), "not what was owed"
             good.rest = good.rest[len(answer) :]
