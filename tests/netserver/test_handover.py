@@ -245,13 +245,12 @@ class TestTheMomentIsBad:
             said = envelope(payload) + envelope(b"y")
             assert receive(sock, len(said)) == said
 
-    def test_in_the_tls_handshake(self, site: Any, receive: Any) -> None:
+    def test_in_the_tls_handshake(self, site: Any, receive: Any, until: Any) -> None:
         """It stays until it is open."""
         listener = site.listen("tls://127.0.0.1:0", Echo)
         address: Any = listener.address
         plain = socket.create_connection(address, 10)
-        while not site.server.census.connections:
-            pass
+        until(lambda: [c for c in site.server.census.connections if c.node is not None])
         (connection,) = site.server.census.connections
         target = site.foreman.spawn()
         assert site.foreman.move(connection, target).result(10) is False
