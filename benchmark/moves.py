@@ -253,13 +253,14 @@ def judge(turns: Sequence[Turn]) -> Verdict:
         done=sum(turn.done for turn in moved),
         given_up=sum(turn.given_up for turn in moved),
         moves_per_second=median(turn.rate for turn in of[Kind.MOVING]),
-        pauses=_together(of[Kind.PACED]),
-        pauses_saturated=_together(of[Kind.MOVING]),
+        pauses=together(of[Kind.PACED]),
+        pauses_saturated=together(of[Kind.MOVING]),
         throughput_ratio=median(turn.throughput / unmoved[turn.round] for turn in of[Kind.MOVING]),
     )
 
 
-def _together(turns: Sequence[Turn]) -> Histogram:
+def together(turns: Sequence[Turn]) -> Histogram:
+    """The pauses of all of them."""
     return Histogram.from_sparse(
         chain.from_iterable(turn.pauses.sparse() for turn in turns),
         max(turn.pauses.maximum for turn in turns),

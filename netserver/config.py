@@ -44,8 +44,8 @@ class ServerConfig:
         keepalive_interval: After so many seconds of silence the system asks a TCP peer whether it
             is there, WebSocket or not; None never asks. Whole seconds, rounded up.
         keepalive_timeout: How long the peer's system may take to answer then, seconds. What it
-            does not acknowledge for both together (or for ``write_timeout``, if that is longer)
-            ends the connection as well.
+            does not acknowledge for both together ends the connection as well. Where both are less
+            than ``write_timeout``, Linux takes that for both.
         message_timeout: How long a message may take from its beginning to its end, seconds; then
             the connection is cut with 1008. It is looked at four times as often, so it may be a
             quarter later. None for ever.

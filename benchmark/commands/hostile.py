@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 from attrs import asdict
 from rich.console import Console
@@ -14,9 +13,24 @@ from benchmark import record
 from benchmark.errors import BenchmarkError
 from benchmark.hostile.ground import QUICK, Finding, Ground, Scale
 from benchmark.hostile.rows import ROWS
-from benchmark.options import Commands
-from benchmark.tables import plain_table
+from benchmark.kept import Kept, Results, provenance
+from benchmark.options import Commands, add_results
+from benchmark.tables import markdown_table, plain_table
 from benchmark.workspace import open_workspace
+
+
+def block(results: Results) -> str:
+    """The table of a results file in Markdown."""
+    rows = [
+        (name if not number else "", each.what, *each.figures)
+        for name, row in results["rows"].items()
+        for number, each in enumerate(map(Finding.read, row))
+    ]
+    table = markdown_table(("attack", "", "measured", "at most", ""), rows, words=2)
+    return f"{table}\n\n{provenance(results)}"
+
+
+KEPT = Kept(name="hostile", quick=("--quick",), blocks={"hostile": block})
 
 
 def add_options(commands: Commands) -> None:
@@ -44,13 +58,7 @@ def add_options(commands: Commands) -> None:
         action="store_true",
         help="the exit status is 1 when a figure is beyond its bound",
     )
-    parser.add_argument(
-        "--json",
-        type=Path,
-        metavar="PATH",
-        help="where the results go (default: a new file in ./benchmark-results, which version"
-        " control ignores)",
-    )
+    add_results(parser)
     parser.set_defaults(run=run)
 
 
@@ -82,15 +90,12 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
         f"{name}: {each.what}" for name, row in found.items() for each in row if not each.held
     ]
     record.save(
-        options.json or record.default_path("hostile"),
+        record.target(options, "hostile"),
         {
             "benchmark": "hostile",
             **record.describe(arguments),
             "settings": asdict(scale),
-            "rows": {
-                name: [{**asdict(each), "held": each.held} for each in row]
-                for name, row in found.items()
-            },
+            "rows": {name: [each.described() for each in row] for name, row in found.items()},
         },
         console,
     )
@@ -115,11 +120,5 @@ def _table(found: dict[str, list[Finding]]) -> Table:
     for name, row in found.items():
         table.add_row(name, "", "", "", style="bold")
         for each in row:
-            unit = f" {each.unit}" if each.unit else ""
-            table.add_row(
-                f"  {each.what}",
-                f"{each.value:.4g}{unit}",
-                f"{each.bound:.4g}{unit}",
-                "held" if each.held else "NOT held",
-            )
+            table.add_row(f"  {each.what}", *each.figures)
     return table

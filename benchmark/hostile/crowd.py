@@ -9,6 +9,7 @@ Each line of standard input is a JSON object with ``do`` and its arguments, answ
 ``watch``  read from all but the small ones until all have ended, or for ``seconds``; with
            ``readers_only`` until all but the small ones have; with ``messages`` until all of the
            feed are there and the small ones gone
+``vanish`` have the system throw away whatever comes for them, and so never acknowledge it (Linux)
 ``leave``  close all of them
 =========  =====================================================================================
 
@@ -17,10 +18,12 @@ Times in answers are seconds; ``lives`` are from connecting to the end, the long
 
 from __future__ import annotations
 
+import ctypes
 import json
 import select
 import selectors
 import socket
+import struct
 import sys
 from time import monotonic, monotonic_ns
 from typing import Any
@@ -38,12 +41,17 @@ ANSWER_END = b"\r\n\r\n"
 SMALL_BUFFER = 4096
 CONNECT_TIMEOUT = 30.0
 
+# A filter in BPF, the system's language for them: let through nothing of any packet.
+SO_ATTACH_FILTER = 26
+RETURN_NOTHING = struct.pack("HBBI", 6, 0, 0, 0)
+
 # What each connection says first, and whether an answer to a handshake is due then.
 SAYINGS: dict[str, tuple[bytes, bool]] = {
     "nothing": (b"", False),
     "half a hello": (HELLO, False),
     "half a head": (HEAD[:-4], False),
     "half an envelope": (b"3500hello", False),
+    "an envelope": (b"15hello", False),
     "half a frame": (HEAD + header(BINARY, 500) + bytes(4) + b"hello", True),
     "handshake": (HEAD, True),
     "feed": (FEED_HEAD, True),
@@ -241,6 +249,14 @@ class Crowd:
             "now": monotonic(),
         }
 
+    def vanish(self) -> dict[str, Any]:
+        """Be gone for the server, without a word."""
+        nothing = ctypes.create_string_buffer(RETURN_NOTHING)
+        program = struct.pack("HP", 1, ctypes.addressof(nothing))
+        for member in self.members:
+            member.sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+        return {}
+
     def leave(self) -> dict[str, Any]:
         """Close all."""
         for member in self.members:
@@ -261,6 +277,8 @@ def main() -> None:
                 answer = crowd.open(**order)
             case "watch":
                 answer = crowd.watch(**order)
+            case "vanish":
+                answer = crowd.vanish()
             case _:
                 answer = crowd.leave()
         print(json.dumps(answer), flush=True)

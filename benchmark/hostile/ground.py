@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import define, fields_dict, frozen
+from attrs import asdict, define, frozen
 
 from benchmark.errors import BenchmarkError
 from benchmark.hostile.catalogue import ATTACKS
@@ -23,15 +23,11 @@ from netserver import ServerConfig
 
 TARGET = ServerKind(name="target", requires="netserver", transports=("ws",))
 DECLARED = 0.010  # seconds, by the good connections and all others
+GRACE = 1.0  # seconds after a deadline by which the last has to be gone
 ANSWER = 120.0  # seconds that a crowd may take for what it is asked
 KIB, MIB = 1024, 1024 * 1024
 
 DEFAULTS = ServerConfig()
-
-
-def has(name: str) -> bool:
-    """Whether servers have such a setting."""
-    return name in fields_dict(ServerConfig)
 
 
 @frozen(kw_only=True)
@@ -45,6 +41,7 @@ class Scale:
         seconds: Of a measurement.
         copies: Of each attack at once.
         subscribers: Of a feed, a tenth of which stall.
+        moves: Of each stream, on average.
         storm: Seconds in which a storm comes, and in which memory is to be back after it.
         settings: Options of the server beside its defaults.
     """
@@ -55,6 +52,7 @@ class Scale:
     seconds: float = 10.0
     copies: int = 40
     subscribers: int = 100
+    moves: int = 1000
     storm: float = 5.0
     settings: tuple[str, ...] = ()
 
@@ -66,6 +64,7 @@ QUICK = Scale(
     seconds=2.0,
     copies=10,
     subscribers=20,
+    moves=5,
     storm=1.0,
     settings=("--set", "close_timeout=1"),
 )
@@ -91,6 +90,22 @@ class Finding:
     def held(self) -> bool:
         """Whether it keeps within the bound."""
         return self.value <= self.bound
+
+    @property
+    def figures(self) -> tuple[str, str, str]:
+        """Measured, bound and verdict, as a person reads them."""
+        unit = f" {self.unit}" if self.unit else ""
+        verdict = "held" if self.held else "NOT held"
+        return f"{self.value:.4g}{unit}", f"{self.bound:.4g}{unit}", verdict
+
+    def described(self) -> dict[str, object]:
+        """For the results file; `Finding.read` reads it again."""
+        return {**asdict(self), "held": self.held}
+
+    @classmethod
+    def read(cls, described: Mapping[str, Any]) -> Finding:
+        """What `described` gave."""
+        return cls(**{name: value for name, value in described.items() if name != "held"})
 
 
 @define(eq=False)

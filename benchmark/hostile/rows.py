@@ -13,11 +13,22 @@ from time import monotonic
 
 from benchmark.errors import BenchmarkError
 from benchmark.hostile.catalogue import ATTACKS, FAMILIES
-from benchmark.hostile.ground import DECLARED, DEFAULTS, KIB, MIB, Finding, Ground, Target, ask, has
+from benchmark.hostile.ground import (
+    DECLARED,
+    DEFAULTS,
+    GRACE,
+    KIB,
+    MIB,
+    Finding,
+    Ground,
+    Target,
+    ask,
+)
 from benchmark.hostile.peer import HEAD
+from benchmark.hostile.promises import fuzz, moves
+from benchmark.hostile.vanishing import half_open
 from benchmark.usage import resident_bytes
 
-GRACE = 1.0  # seconds after a deadline by which the last has to be gone
 PATIENCE = 30.0  # seconds for what is no figure
 LOOK = 0.01  # seconds between two looks
 
@@ -81,21 +92,14 @@ async def slow_peers(ground: Ground) -> list[Finding]:
     """Thousands of sockets in each phase: all gone in time, and a good client gets in meanwhile."""
     handshake = DEFAULTS.handshake_timeout
     defaults: tuple[str, ...] = ()
+    # What is in the middle of a message is looked at four times in its time-out.
     phases = [
         ("TCP", "ws", "nothing", handshake, defaults),
         ("TLS", "wss", "half a hello", handshake, defaults),
         ("handshake", "ws", "half a head", handshake, defaults),
+        ("first envelope", "tcp", "half an envelope", 5.0, ("--set", "first_message_timeout=5")),
+        ("message", "ws", "half a frame", 5.0 * 1.25, ("--set", "message_timeout=5")),
     ]
-    if has("first_message_timeout"):
-        options: tuple[str, ...] = (
-            *("--set", "first_message_timeout=5"),
-            *("--set", "message_timeout=5"),
-        )
-        # What is in the middle of a message is looked at four times in its time-out.
-        phases += [
-            ("first envelope", "tcp", "half an envelope", 5.0, options),
-            ("message", "ws", "half a frame", 5.0 * 1.25, options),
-        ]
     findings = []
     for name, listener, saying, deadline, options in phases:
         ground.say(f"{name}: {ground.scale.sockets} sockets")
@@ -293,24 +297,6 @@ async def _until_published(target: Target, count: int) -> int:
     raise BenchmarkError("the feed was not published")
 
 
-async def half_open(ground: Ground) -> list[Finding]:
-    """Peers that have vanished: they answer nothing, and there is no end of the stream."""
-    if not has("ping_interval"):
-        raise BenchmarkError("this server sends no pings")
-    interval, timeout = 2.0, 2.0
-    options = ("--set", f"ping_interval={interval:g}", "--set", f"ping_timeout={timeout:g}")
-    ground.say(f"pings every {interval:g} s, answers due in {timeout:g} s")
-    async with ground.target(*options) as target, ground.crowd() as crowd:
-        await ask(
-            crowd, do="open", port=target.port("ws"), count=ground.scale.subscribers,
-            rate=1000, say="handshake", source="127.0.0.2", small=ground.scale.subscribers,
-        )  # fmt: skip
-        found = await ask(crowd, do="watch", seconds=interval + timeout + 10)
-    late = found["lives"] if not found["left"] else float("inf")
-    bound = interval + timeout + GRACE
-    return [Finding(what="noticed after", value=late, bound=bound, unit="s")]
-
-
 ROWS: dict[str, Callable[[Ground], Awaitable[list[Finding]]]] = {
     "bomb": bomb,
     "amplification": amplification,
@@ -319,6 +305,7 @@ ROWS: dict[str, Callable[[Ground], Awaitable[list[Finding]]]] = {
     "floods": floods,
     "storm": storm,
     "stop": stop,
+    "half-open": half_open,
+    "moves": moves,
+    "fuzz": fuzz,
 }
-if has("ping_interval"):
-    ROWS["half-open"] = half_open

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmark import record
 from benchmark.__main__ import main
+from benchmark.commands import hostile
 from benchmark.errors import BenchmarkError
+from benchmark.hostile import vanishing
 from benchmark.hostile.ground import Finding, Ground
 from benchmark.hostile.rows import ROWS
 
@@ -43,6 +46,38 @@ def test_a_stop_is_measured(tmp_path: Path) -> None:
         "queued messages lost": 0,
         "exit status": 0,
     }
+
+
+def test_moves_are_made_and_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    assert main(["hostile", "--quick", "--only", "moves", "--json", str(path)]) == 0
+    nothing, pause = json.loads(path.read_text())["rows"]["moves"]
+    assert nothing["held"]
+    assert pause["value"] > 0
+
+
+def test_peers_that_vanish_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    assert main(["hostile", "--quick", "--only", "half-open", "--json", str(path)]) == 0
+    row = json.loads(path.read_text())["rows"]["half-open"]
+    assert [each["value"] >= vanishing.INTERVAL for each in row] == [True] * 3
+
+
+def test_the_documents_show_every_row() -> None:
+    results = {
+        "rows": {
+            "bomb": [Finding(what="memory", value=1.5, bound=4, unit="MiB").described()],
+            "fuzz": [
+                Finding(what="fine", value=0, bound=0, unit="").described(),
+                Finding(what="too slow", value=3, bound=2, unit="s").described(),
+            ],
+        },
+        **record.describe(["hostile", "--save"]),
+    }
+    shown = hostile.KEPT.blocks["hostile"](results)
+    assert "| bomb | memory | 1.5 MiB | 4 MiB | held |" in shown
+    assert "| fuzz | fine | 0 | 0 | held |\n|  | too slow | 3 s | 2 s | NOT held |" in shown
+    assert "`python -m benchmark hostile --save`" in shown
 
 
 @pytest.mark.parametrize("check", [False, True])
