@@ -102,7 +102,7 @@ def post_to_all(
 
     For each of them it is as if it had been handed over alone: in the order of the calls of each
     thread, and following a worker that moves. But it is one object for all, each node is woken
-    once, and serves them in turns (`Node.wake_all`). May be called from any thread.
+    once, and serves them in turns (`foreman.delivery`). May be called from any thread.
 
     Args:
         size: The bytes that each of the calls holds on to.
@@ -135,5 +135,5 @@ def post_to_all(
         else:
             woken[home] = [worker]
     for node, found in woken.items():
-        node.wake_all(found)
+        node.delivery.wake_all(found)
     return refused

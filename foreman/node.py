@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from foreman.accounts import Accounts
+from foreman.delivery import Delivery
 from foreman.errors import NotRunning
 from foreman.latency import round_down
 from foreman.lost_time import ThreadTimes
@@ -24,7 +24,6 @@ from foreman.meters import (
 )
 from foreman.roster import Roster
 from foreman.scan import ScanPass
-from foreman.turns import OVERDUE, turns
 
 if TYPE_CHECKING:
     from foreman.worker import Worker
@@ -32,13 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-# How long calls that were handed over may be run before whatever else is ready on the node is due,
-# seconds. A turn of the loop costs about 30 microseconds.
-MAIL_TURN = 1e-3
-
-# With more than so many workers to serve, a node does so in its turn among the nodes.
-FEW = 64
 
 
 class Node:
@@ -50,22 +42,18 @@ class Node:
 
     __slots__ = (
         "_accounts",
-        "_again",
         "_classes",
         "_ended",
         "_ending",
         "_guard",
-        "_mail",
-        "_mail_due",
-        "_mail_lock",
         "_scan_meter",
         "_scans",
         "_stamped",
         "_tasks",
         "_thread",
         "_times",
-        "_undelivered",
         "clock",
+        "delivery",
         "hold_began",
         "holder",
         "late",
@@ -95,6 +83,7 @@ class Node:
         # The Foreman's lock, and what it guards.
         self._guard = guard
         self.roster = Roster()
+        self.delivery = Delivery(self)
         # Written by the watcher's thread, the first under the Foreman's lock; read without it.
         self.stuck = False
         self.seen_hold = 0.0
@@ -117,13 +106,6 @@ class Node:
         self.late = 0.0
         # Written by the watcher when it sends a stamp, cleared by this thread when it answers.
         self._stamped: float | None = None
-        # Guarded by the mail lock.
-        self._mail_lock = threading.Lock()
-        self._mail: list[Worker] = []
-        self._mail_due = False  # whether `_deliver_mail` will be called
-        # Owned by this node's thread: those whose turn has not come yet, and when it comes.
-        self._undelivered: deque[Worker] = deque()
-        self._again: asyncio.Handle | None = None
         # Written once, when the thread begins.
         self.thread_id = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -178,22 +160,6 @@ class Node:
         if not self.post(self._start_task, coroutine):
             coroutine.close()
             raise NotRunning(f"{self.name} has stopped")
-
-    def wake(self, worker: Worker) -> None:
-        """Have the worker look into its mailbox. One wake-up of the loop serves many workers."""
-        with self._mail_lock:
-            self._mail.append(worker)
-            due, self._mail_due = self._mail_due, True
-        if not due:
-            self.post(self._deliver_mail)
-
-    def wake_all(self, workers: Sequence[Worker]) -> None:
-        """Have many look into their mailboxes, some in each turn of the loop. Any thread."""
-        with self._mail_lock:
-            self._mail += workers
-            due, self._mail_due = self._mail_due, True
-        if not due:
-            self.post(self._deliver_mail)
 
     @property
     def here(self) -> bool:
@@ -313,50 +279,6 @@ class Node:
         self._tasks.add(task)  # the loop itself holds tasks weakly only
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _deliver_mail(self) -> None:
-        """Serve those that were woken, for `MAIL_TURN`; the others in a later turn of the loop."""
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
-        waiting = self._undelivered
-        with self._mail_lock:
-            waiting += self._mail
-            self._mail.clear()
-        clock = self.clock
-        now = clock()
-        many = len(waiting) > FEW
-        if many and not turns.take(self, now):
-            self._again = self.loop.call_later(OVERDUE, self._deliver_mail)
-            return
-        ends = now + MAIL_TURN
-        while waiting and now < ends:
-            worker = waiting.popleft()
-            if worker._home is not self:
-                continue  # it has left, and looks into its mailbox where it arrives
-            # `enter` and `leave`, written out: a broadcast passes this for each that it goes to.
-            holds = worker.holds
-            self.holder = worker
-            if holds.sampled:
-                self.take_reading()
-            self.hold_began = began = now
-            try:
-                worker._deliver()
-            except BaseException as error:  # as in `run`
-                worker._fail(error)
-            now = clock()
-            self.holder = None
-            held = now - began
-            if held > holds.notable:
-                held = self.note(worker, held)
-            holds.runs += 1
-            holds.held += held
-        with self._mail_lock:
-            due = self._mail_due = bool(waiting or self._mail)
-        if due:
-            self._again = self.loop.call_soon(self._deliver_mail)
-        if many and (following := turns.give(self)) is not None:
-            following.post(following._deliver_mail)
 
     def _answer(self) -> None:
         stamped = self._stamped

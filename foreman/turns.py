@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from foreman.interpreter import has_lock
 
 if TYPE_CHECKING:
-    from foreman.node import Node
+    from foreman.delivery import Delivery
 
 # Whoever has not given its turn back after so long, seconds, is kept by something that nobody need
-# wait for: a turn takes a millisecond (`foreman.node.MAIL_TURN`).
+# wait for: a turn takes a millisecond (`foreman.delivery.MAIL_TURN`).
 OVERDUE = 5e-3
 
 
@@ -27,11 +27,11 @@ class Turns:
     def __init__(self) -> None:
         self._lock = Lock()
         self._needed = has_lock()
-        self._waiting: deque[Node] = deque()
-        self._holder: Node | None = None
+        self._waiting: deque[Delivery] = deque()
+        self._holder: Delivery | None = None
         self._since = 0.0
 
-    def take(self, node: Node, now: float) -> bool:
+    def take(self, delivery: Delivery, now: float) -> bool:
         """Have the turn; False when another node has it: the caller is called when it is free.
 
         Args:
@@ -39,18 +39,18 @@ class Turns:
         """
         with self._lock:
             holder = self._holder
-            if self._needed and holder not in (None, node) and now - self._since < OVERDUE:
-                if node not in self._waiting:
-                    self._waiting.append(node)
+            if self._needed and holder not in (None, delivery) and now - self._since < OVERDUE:
+                if delivery not in self._waiting:
+                    self._waiting.append(delivery)
                 return False
-            self._holder = node
+            self._holder = delivery
             self._since = now
             return True
 
-    def give(self, node: Node) -> Node | None:
+    def give(self, delivery: Delivery) -> Delivery | None:
         """Give it back; returns the node that has waited longest, which is to be called."""
         with self._lock:
-            if self._holder is node:
+            if self._holder is delivery:
                 self._holder = None
             return self._waiting.popleft() if self._waiting else None
 

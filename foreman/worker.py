@@ -214,7 +214,7 @@ class Worker:
             # None while it moves: it looks into its mailbox when it arrives.
             home = self._home
             if home is not None:
-                home.wake(self)
+                home.delivery.wake(self)
         return wake is not None
 
     def _deliver(self) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _OPEN = State.OPEN  # an enum's members are slow to look up
 
 # So many on the caller's own node are written to at once, in half a millisecond; of more, all wait
-# for their turn (`foreman.Node.wake_all`), so that a handler may broadcast to thousands and its
+# for their turn (`foreman.delivery`), so that a handler may broadcast to thousands and its
 # node goes on meanwhile.
 AT_ONCE = 64
 
@@ -108,7 +108,7 @@ def _in_turns(node: Node, own: list[Connection], sent: Broadcast) -> int:
             count += sent.deliver(connection)
     finally:
         if woken:
-            node.wake_all(woken)
+            node.delivery.wake_all(woken)
     return count
 
 

@@ -232,7 +232,7 @@ def test_a_stopped_node_says_so(node: Node) -> None:
     node.stamp(1.0)
     assert node.waiting(2.0) == 0.0
     worker = Worker()
-    node.wake(worker)
+    node.delivery.wake(worker)
 
 
 def test_it_cannot_wait_for_its_own_end(node: Node, post: Post) -> None:

@@ -9,8 +9,8 @@ import pytest
 from attrs import frozen
 
 from foreman import Foreman, Node, Worker
+from foreman.delivery import FEW
 from foreman.mailbox import post_to_all
-from foreman.node import FEW
 from foreman.turns import OVERDUE, Turns, turns
 
 PATIENCE = 15.0
@@ -68,7 +68,7 @@ def flush(workers: list[Counting]) -> None:
 
 
 def test_one_node_after_the_other(nodes: list[Node]) -> None:
-    one, other = nodes
+    one, other = (node.delivery for node in nodes)
     found = Turns()
     found._needed = True
     assert found.take(one, 1.0) is True
@@ -82,7 +82,7 @@ def test_one_node_after_the_other(nodes: list[Node]) -> None:
 
 
 def test_whoever_keeps_its_turn_is_passed_over(nodes: list[Node]) -> None:
-    one, other = nodes
+    one, other = (node.delivery for node in nodes)
     found = Turns()
     found._needed = True
     assert found.take(one, 1.0) is True
@@ -92,7 +92,7 @@ def test_whoever_keeps_its_turn_is_passed_over(nodes: list[Node]) -> None:
 
 
 def test_without_an_interpreter_lock_nobody_waits(nodes: list[Node]) -> None:
-    one, other = nodes
+    one, other = (node.delivery for node in nodes)
     found = Turns()
     found._needed = False
     assert found.take(one, 1.0) is True
@@ -161,14 +161,14 @@ def test_it_follows_those_that_move(foreman: Foreman, nodes: list[Node]) -> None
 def test_a_node_whose_turn_is_kept_goes_on_without(foreman: Foreman, nodes: list[Node]) -> None:
     """Another one has the turn of the whole process and does not give it back."""
     workers = settle(foreman, MANY, nodes[:1])
-    assert turns.take(nodes[1], nodes[1].clock()) is True
+    assert turns.take(nodes[1].delivery, nodes[1].clock()) is True
     try:
         post_to_all(workers, Note(1))
         flush(workers)
     finally:
-        following = turns.give(nodes[1])
+        following = turns.give(nodes[1].delivery)
         if following is not None:
-            following.post(following._deliver_mail)
+            following.go_on()
     assert all(worker.calls == [1] for worker in workers)
 
 
@@ -219,7 +219,7 @@ def test_one_on_its_way_gets_it_where_it_arrives(foreman: Foreman) -> None:
 def test_one_that_is_not_there_is_passed_over(foreman: Foreman, nodes: list[Node]) -> None:
     here, elsewhere = settle(foreman, 2, nodes)
     count = elsewhere.holds.runs + elsewhere.holds.total_runs
-    nodes[0].wake_all([elsewhere, here])
+    nodes[0].delivery.wake_all([elsewhere, here])
     flush([here])
     assert elsewhere.holds.runs + elsewhere.holds.total_runs == count
 
