@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from attrs import asdict
 from rich.console import Console
-from rich.table import Table
 
 from benchmark import record
-from benchmark.broadcast import BROADCASTERS, STRICT, Broadcaster, Broadcasts, medians, run_turn
+from benchmark.broadcast import BROADCASTERS, Broadcaster, Broadcasts, medians, run_turn
+from benchmark.broadcast_report import bars, block, ours_over, remarks, table, title
 from benchmark.errors import BenchmarkError
+from benchmark.kept import Kept
 from benchmark.load.audience_plan import SMALLEST
 from benchmark.options import Commands, add_common, add_number
 from benchmark.progress import Progress
-from benchmark.report import latency, share
 from benchmark.servers import OURS
-from benchmark.tables import plain_table
 from benchmark.workspace import open_workspace
+
+KEPT = Kept(
+    name="broadcast",
+    arguments=("--nodes", "8", "--peers", "all"),
+    quick=("--connections", "100", "--seconds", "0.5", "--warmup", "0.2", "--rounds", "1"),
+    blocks={"broadcast": block},
+)
 
 
 def add_options(commands: Commands) -> None:
@@ -93,10 +99,11 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
     summary = {kind.name: found[kind.name] for kind in plan.servers}
     console.print(title(plan), soft_wrap=True)
     console.print(table(summary))
-    for line in remarks(plan, summary):
+    reached = bars(plan, summary)
+    for line in (*remarks(summary), *map(str, reached)):
         console.print(line, soft_wrap=True)
     record.save(
-        options.json or record.default_path(f"broadcast-{plan.transport}"),
+        record.target(options, "broadcast", plan.transport),
         {
             "benchmark": "broadcast",
             **record.describe(arguments),
@@ -105,6 +112,7 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
             "ratios": {
                 peer: ours_over(summary, peer) for peer in summary if peer != plan.servers[0].name
             },
+            "bars": [bar.described() for bar in reached],
             "rounds": [
                 {"round": turn.round, "server": turn.server, **turn.figures()}
                 for turn in sorted(turns, key=lambda turn: turn.round)
@@ -137,64 +145,3 @@ def choose(names: str | None, transport: str) -> tuple[list[Broadcaster], list[s
         else:
             raise BenchmarkError(obstacle)
     return found, skipped
-
-
-def ours_over(summary: Mapping[str, Mapping[str, float]], peer: str) -> dict[str, float]:
-    """The medians of our server over those of a peer."""
-    names = ("deliveries_per_second", "p50_seconds", "p99_seconds")
-    return {
-        name: summary[OURS][name] / summary[peer][name] for name in names if summary[peer][name]
-    }
-
-
-def title(plan: Broadcasts) -> str:
-    """What the table shows."""
-    rounds = f"medians of {plan.rounds} rounds" if plan.rounds > 1 else "one round"
-    text = (
-        f"{plan.transport} broadcast: {plan.size} bytes to {plan.connections:,} connections,"
-        f" {plan.outstanding} under way; {rounds} of {plan.seconds:g} s;"
-        " ms from publishing to the last delivery"
-    )
-    if plan.strict:
-        text += (
-            f"\nmeanwhile {plan.strict} strict connections, each sending {plan.strict_rate:g}"
-            f" messages a second; ms from when one was due to its echo"
-        )
-    return text
-
-
-def table(summary: Mapping[str, Mapping[str, float]]) -> Table:
-    """One row per server."""
-    strict = any("strict_p99_seconds" in figures for figures in summary.values())
-    columns = ["deliveries/s", "p50", "p99", "server\nCPU", "client\nCPU"]
-    percents = ("p50", "p99", "p99.9") if strict else ()
-    found = plain_table(*columns, *(f"strict\n{p}" for p in percents), label="server")
-    for server, figures in summary.items():
-        found.add_row(
-            server,
-            f"{figures['deliveries_per_second']:,.0f}",
-            latency(figures["p50_seconds"]),
-            latency(figures["p99_seconds"]),
-            share(figures.get("server_cpu")),
-            share(figures["client_cpu"]),
-            *(latency(figures[f"strict_{percent}_seconds"]) for percent in percents),
-        )
-    return found
-
-
-def remarks(plan: Broadcasts, summary: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """What is to be said under the table."""
-    ours = summary[OURS]
-    lines = [
-        f"{OURS} / {peer}: deliveries/s {ratio['deliveries_per_second']:.2f}"
-        f", p50 {ratio['p50_seconds']:.2f}, p99 {ratio['p99_seconds']:.2f}"
-        for peer in summary
-        if peer != OURS
-        for ratio in [ours_over(summary, peer)]
-    ]
-    if plan.strict:
-        kept = "kept" if ours["strict_p99_seconds"] <= STRICT else "broken"
-        lines.append(f"{OURS}: strict connections declare {latency(STRICT)} ms, by p99 {kept}")
-    lines.append(f"{OURS}: the audience was on {ours['nodes']:g} nodes")
-    lines.append("Audience in C, in a process of its own; every delivery compared.")
-    return lines

@@ -17,9 +17,14 @@ from benchmark.peers.events import EventLog
 from benchmark.peers.foreman_server import Echo, statistics
 from benchmark.peers.program import Options, announce, positive
 from foreman import Action, BestFit, Demand, Foreman, Place, Placement, Relocate, Snapshot, Spawn
-from netserver import Connection, Server
+from foreman.foreman import DEFAULT_MAX_NODES
+from netserver import Connection, Server, ServerConfig
 
 GROUP = "audience"
+
+# The audience answers no pings, and counts each byte that is no message as too much. Where it takes
+# long to connect there would be some.
+QUIET = ServerConfig(ping_interval=None)
 
 
 class Member(Connection):
@@ -75,10 +80,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--nodes", type=positive, help="the nodes to spread the audience over")
     options, found = Options.parse(parser)
-    policy = None if found.nodes is None else Spread(nodes=found.nodes)
     log = EventLog()
-    with Foreman(policy=policy, on_event=log.note) as foreman:
-        server = Server(foreman=foreman)
+    if found.nodes is None:
+        foreman = Foreman(on_event=log.note)
+    else:  # the strict class has nodes of its own
+        most = max(DEFAULT_MAX_NODES, 2 * found.nodes)
+        foreman = Foreman(policy=Spread(nodes=found.nodes), max_nodes=most, on_event=log.note)
+    with foreman:
+        server = Server(foreman=foreman, config=QUIET)
         listeners = [
             server.listen(options.url(index=index), kind)
             for index, kind in enumerate((Member, Echo))

@@ -11,7 +11,9 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.broadcast import BROADCASTERS
+from benchmark.broadcast_report import block
 from benchmark.load import audience
+from benchmark.report import latency
 from benchmark.servers import ServerKind
 
 SHORT = ("--connections", "40", "--seconds", "0.3", "--warmup", "0.1", "--rounds", "1")
@@ -25,7 +27,12 @@ def test_an_audience_on_several_nodes(
     options = ("--transport", transport, "--nodes", "2", "--strict", "2", "--json", str(path))
     assert main(["broadcast", *SHORT, *options]) == 0
     assert "every delivery compared" in capfd.readouterr().out
-    ours = json.loads(path.read_text())["summary"]["foreman"]
+    results = json.loads(path.read_text())
+    (bar,) = results["bars"]
+    assert bar["what"] == "p99 of the strict class during broadcasts"
+    ours = results["summary"]["foreman"]
+    assert bar["measured"] == 1e3 * ours["strict_p99_seconds"]
+    assert f"| {latency(ours['strict_p99_seconds'])} |" in block(results)
     assert ours["nodes"] == 2
     assert ours["deliveries_per_second"] > 0
     assert 0 < ours["p50_seconds"] <= ours["p99_seconds"] <= ours["max_seconds"]
@@ -46,6 +53,11 @@ def test_peers_get_the_same(
         assert "strict_p99_seconds" not in figures
     assert set(results["ratios"]) == set(BROADCASTERS) - {"foreman"}
     assert "foreman / picows: deliveries/s" in capfd.readouterr().out
+    (bar,) = results["bars"]
+    rates = [f["deliveries_per_second"] for f in results["summary"].values()]
+    assert bar["measured"] == rates[0] / max(rates[1:])
+    assert "| picows | " in block(results)
+    assert "strict p50" not in block(results)
 
 
 @pytest.mark.parametrize(
