@@ -1,7 +1,8 @@
 """Every frame but the whole data frame: control frames, fragments, frames that arrive in pieces.
 
-Control frames are wsproto's to parse. It gets exactly their bytes: payloads of messages, which may
-be long and compressed, never pass through it, because it has no limits.
+Control frames are wsproto's to parse, but for pings and pongs that are all there, of which a peer
+may send very many. It gets exactly their bytes: payloads of messages, which may be long and
+compressed, never pass through it, because it has no limits.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from netwire.websocket.frames import (
     CONTINUATION,
     FIN,
     MASKED,
+    MAX_CONTROL,
+    PING,
+    PONG,
     RESERVED,
     TEXT,
     Header,
@@ -34,6 +38,9 @@ Control: TypeAlias = ws.Ping | ws.Pong | ws.CloseConnection
 Found: TypeAlias = Message | Control
 
 _DATA = (CONTINUATION, TEXT, BINARY)
+
+# Of control frames a peer may send very many of these two.
+_PINGS: dict[int, type[ws.Ping] | type[ws.Pong]] = {FIN | PING: ws.Ping, FIN | PONG: ws.Pong}
 
 
 class FrameReader:
@@ -97,6 +104,8 @@ class FrameReader:
             if header is None:
                 return position, []
             start = header.payload
+            if header.first in _PINGS and (found := self._whole(data, position, header)):
+                return start + header.length, [found]
             self._in_control = header.opcode not in _DATA
             if not self._in_control:
                 self._begin(header, data[position + 1] & MASKED)
@@ -146,6 +155,18 @@ class FrameReader:
             return []
         self._message = None
         return [message.finish()]
+
+    def _whole(self, data: bytes, position: int, header: Header) -> ws.Ping | ws.Pong | None:
+        """A ping or a pong that is all there and has no fault (RFC 6455, section 5.5)."""
+        start = header.payload
+        stop = start + header.length
+        masked = data[position + 1] & MASKED
+        if stop > len(data) or header.length > MAX_CONTROL or masked != self._mask:
+            return None
+        payload = data[start:stop]
+        if masked:
+            payload = apply_mask(payload, data[start - 4 : start])
+        return _PINGS[header.first](payload)
 
     def _read_control(self, data: bytes) -> list[Found]:
         control = self._control

@@ -25,7 +25,7 @@ from netwire import (
     State,
 )
 from netwire.errors import RemoteError, TooManyFragments
-from netwire.websocket import WebSocketClient, WebSocketServer
+from netwire.websocket import WebSocketClient, WebSocketServer, reader
 from netwire.websocket.frames import (
     BINARY,
     CLOSE,
@@ -159,6 +159,17 @@ def test_a_reply_to_a_ping_is_a_pong() -> None:
         (ping,) = asked.receive(asking.ping(b"are you there"))
         assert isinstance(ping, Ping)
         assert asking.receive(ping.reply) == [Pong(b"are you there")]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_whole_pings_and_pongs_need_no_wsproto(monkeypatch: pytest.MonkeyPatch, role: str) -> None:
+    receiver = one(role)
+    monkeypatch.setattr(reader, "Connection", None)  # 5 KiB and 12 microseconds
+    data = frame(role, PING, b"1" * 125) + part(role, BINARY) + frame(role, PONG)
+    ping, pong = receiver.receive(data)
+    assert isinstance(ping, Ping)
+    assert ping.payload == b"1" * 125
+    assert pong == Pong(b"")
 
 
 @pytest.mark.parametrize("message", [None, 1, bytearray(b"x"), ["x"]])
