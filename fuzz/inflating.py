@@ -6,8 +6,8 @@ inflates nothing more once a message ended with a final block. As without compre
 
 * Data behind a final block is refused with 1007, but for what ends a message.
 * After our own close nothing is inflated, so that what cannot be is not noticed.
-* Which fault of a message is told, 1007 or 1009, may depend on where in it the split is: zlib gives
-  nothing of a piece in which it finds a fault.
+* Where deflated data is broken just behind the limit, 1007 or 1009 may depend on where the message
+  is split: zlib gives nothing of a piece in which it finds a fault.
 * A message is also refused for what its frames declare, where that is more than zlib makes of one
   that keeps the limit.
 """

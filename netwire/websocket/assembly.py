@@ -69,14 +69,18 @@ class Assembly:
             MessageTooBig: It inflates to more than the limit.
             InvalidPayload: It cannot be inflated, or the text is not UTF-8.
         """
+        limit = self._limits.message
         if self._compression is not None:
-            piece = self._compression.inflate(piece, self._size, self._limits.message, final)
+            piece = self._compression.inflate(piece, self._size, limit, final)
         if self._decoder is not None:
             try:
-                self._decoder.decode(piece, final)
+                # Of text over the limit it is not known how it goes on.
+                self._decoder.decode(piece, final and self._size + len(piece) <= limit)
             except UnicodeDecodeError as error:
                 raise InvalidPayload("text that is not UTF-8") from error
         self._size += len(piece)
+        if self._size > limit:  # once inflated: others were refused by the length they declared
+            raise MessageTooBig(self._size, limit)
         self._pieces.append(piece)
         if len(self._pieces) > _MOST_PIECES:
             self._pieces = [b"".join(self._pieces)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from netwire.errors import InvalidPayload, MessageTooBig
+from netwire.errors import InvalidPayload
 from netwire.websocket.deflate import Agreement, Deflate
 
 if TYPE_CHECKING:
@@ -119,11 +119,11 @@ class Compression:
         Args:
             piece: A part of what was sent.
             size: Bytes of the message that are there already.
-            limit: How many it may have; not more than one is inflated beyond it.
+            limit: How many it may have. Not more than one is inflated beyond it; whoever gets that
+                one has to refuse the message.
             final: Whether the message ends with it.
 
         Raises:
-            MessageTooBig: The message passes the limit.
             InvalidPayload: It is not deflated data.
         """
         if self._stopped:
@@ -139,7 +139,7 @@ class Compression:
             raise InvalidPayload("message that cannot be inflated") from error
         self.inflated += len(inflated)
         if size + len(inflated) > limit:
-            raise MessageTooBig(size + len(inflated), limit)
+            return inflated
         if inflater.eof:
             behind = inflater.unused_data
             if behind not in _AFTER_FINAL if final else len(behind) > len(_AFTER_FINAL[1]):

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from codecs import getincrementaldecoder
 
 import wsproto.events as ws
 
-from netwire.errors import ConnectionLost, InvalidPayload, LocalError, RemoteError
+from netwire.errors import (
+    ConnectionLost,
+    InvalidPayload,
+    LocalError,
+    MessageTooBig,
+    RemoteError,
+)
 from netwire.events import Closed, Event, Failed, More, Ping, Pong
 from netwire.limits import Limits
 from netwire.websocket.close import close_payload, echo_payload
@@ -134,7 +141,7 @@ class WebSocket(Wire):
         # A whole data frame that is all there is read right here; everything for speed. Whatever
         # is odd about a frame, its faults too, is left to the reader.
         while position < enough or (
-            enough < end
+            position < end
             and len(events) < MANY
             and (enough := min(end, position + part))  # seldom passed, and always true
         ):
@@ -227,6 +234,10 @@ class WebSocket(Wire):
         if self._mask_in:
             payload = apply_mask(payload, data[start - 4 : start])
         payload = self._compression.inflate(payload, 0, self._max_message, True)
+        if len(payload) > self._max_message:
+            if first != _WHOLE_DEFLATED_BINARY:
+                getincrementaldecoder("utf-8")().decode(payload)  # what is wrong first counts
+            raise MessageTooBig(len(payload), self._max_message)
         message = payload if first == _WHOLE_DEFLATED_BINARY else payload.decode()
         return message if self._transform is None else self._incoming(message)
 
@@ -331,9 +342,12 @@ class WebSocket(Wire):
         if self._altered:
             return self._encode_altered(message)
         if isinstance(message, bytes):
-            if not self._mask_out and len(message) < _TABLE_SIZE:
-                return BINARY_HEADERS[len(message)] + message
-            return build_frame(BINARY, message, self._mask_out)
+            if self._mask_out:
+                return build_frame(BINARY, message, MASKED)
+            length = len(message)
+            if length < _TABLE_SIZE:
+                return BINARY_HEADERS[length] + message
+            return build_header(BINARY, length) + message
         if isinstance(message, str):
             payload = message.encode()
             if not self._mask_out and len(payload) < _TABLE_SIZE:

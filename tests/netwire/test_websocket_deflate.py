@@ -554,6 +554,27 @@ def test_the_limit_is_of_what_is_inflated(
 
 
 @pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("step", [1, 7, 1 << 30])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (b"\xff" + b"a" * LIMIT, 1007),
+        (b"a" * (LIMIT - 1) + b"\xff" + b"a" * LIMIT, 1007),
+        (b"a" * LIMIT + "é".encode() * LIMIT, 1009),
+        (b"a" * (2 * LIMIT) + b"\xff", 1009),
+    ],
+)
+def test_of_two_faults_the_first_counts_however_it_is_split(
+    role: str, text: bytes, code: int, count: int, step: int
+) -> None:
+    stream = fragments(role, TEXT, deflated(text), count)
+    (failed,) = everything(one(role, Deflate(), Limits(message=LIMIT)), stream, step)
+    assert isinstance(failed, Failed)
+    assert failed.error.close_code == code
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_what_grows_when_compressed_may_be_as_long_as_the_limit(role: str) -> None:
     limits = Limits(message=LIMIT)
     payload = os.urandom(LIMIT)
