@@ -37,7 +37,7 @@ Happened: TypeAlias = "events.Event | partial[object]"
 class Intake:
     """What came in on one connection. Owned by the thread of the connection's node."""
 
-    __slots__ = ("_rest", "_shell", "_turn", "_unwatched", "at_once")
+    __slots__ = ("_rest", "_shell", "_turn", "_unwatched", "at_once", "whole_reads")
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
@@ -45,6 +45,7 @@ class Intake:
         self._turn: asyncio.Handle | None = None
         self._unwatched = 1  # so many were quick lately that they need no look at the clock
         self.at_once = 1  # so many may be handed out as they come: none while others wait
+        self.whole_reads = 0  # in a row, lately
 
     def receive(self, data: bytes) -> list[Any]:
         """What the wire makes of a long read, or of a part of it: thousands of pings take long.
@@ -147,6 +148,7 @@ class Intake:
 
     def _next_turn(self) -> None:
         self._turn = None
+        self.whole_reads = 0
         shell = self._shell
         if self._rest is not None:
             shell.node.run(shell.connection, self._go_on)

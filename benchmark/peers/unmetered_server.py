@@ -8,7 +8,7 @@ from __future__ import annotations
 from benchmark.peers import foreman_server
 from foreman.node import Node
 from foreman.watcher import Watcher
-from netserver.shell import LONG_READ, WHOLE_READ, Shell
+from netserver.shell import LONG_READ, MOST_WHOLE, WHOLE_READ, Shell
 
 
 def watch_nothing(watcher: Watcher) -> None:
@@ -19,8 +19,10 @@ def data_received(self: Shell, data: bytes) -> None:
     """`Shell.data_received` without what is measured there."""
     intake = self.intake
     long = len(data) >= LONG_READ
-    if long and len(data) >= WHOLE_READ:
-        intake.end_turn()
+    if long:
+        intake.whole_reads = intake.whole_reads + 1 if len(data) >= WHOLE_READ else 0
+        if intake.whole_reads >= MOST_WHOLE:
+            intake.end_turn()
     outflow = self.outflow
     outflow.corked = True
     try:

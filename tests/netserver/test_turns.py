@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
@@ -16,6 +17,7 @@ from websockets.frames import Frame, Opcode
 
 from foreman import Node
 from netserver import Connection
+from netserver.shell import WHOLE_READ
 
 pytestmark = pytest.mark.both_loops
 
@@ -187,6 +189,37 @@ def test_others_have_their_turn(
     assert served.messages.index(b"quick") < count // 2
     served.messages.remove(b"quick")
     assert served.messages == messages
+
+
+def test_others_have_their_turn_after_two_whole_reads_in_a_row(site: Any) -> None:
+    """More than a transport reads at a time is there: it would go on reading many times."""
+
+    class Sink(Connection):
+        def on_message(self, message: bytes) -> None:
+            pass
+
+    sock, connection = site.open(site.listen("tcp://127.0.0.1:0", Sink, framing="raw"))
+    shell = connection._shell
+
+    def reads(*lengths: int) -> list[bool]:
+        """Whether it is still read, after each of these reads in one turn of the loop."""
+        reading: list[bool] = []
+        for length in lengths:
+            shell.data_received(bytes(length))
+            reading.append(shell.transport.is_reading())
+        return reading
+
+    def on_node(function: Any, *args: Any) -> Any:
+        async def call() -> Any:
+            return function(*args)
+
+        return asyncio.run_coroutine_threadsafe(call(), connection.node.loop).result(10)
+
+    with sock:
+        assert on_node(reads, WHOLE_READ, WHOLE_READ) == [True, False]
+        assert on_node(shell.transport.is_reading)  # in the next turn it is read again
+        assert on_node(reads, WHOLE_READ, 5000, WHOLE_READ) == [True, True, True]
+        assert on_node(reads, 5000, WHOLE_READ, WHOLE_READ) == [True, True, False]
 
 
 @pytest.mark.parametrize("style", ["sync", "async", "both"])
