@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from netserver.shell import Shell
 
 # How long a connection may hand out messages before the others on its node are due, seconds. Not
-# less, because a turn of the loop costs about 30 microseconds, and stays below a twentieth so; not
-# more, because several connections may have that much to say, and the strictest latencies that are
-# worth declaring under Python are a few milliseconds.
-QUANTUM = 1e-3
+# less, because a turn of the loop costs about 30 microseconds; not more, because several
+# connections may have that much to say, reading it comes on top, and the strictest latencies that
+# are worth declaring under Python are a few milliseconds.
+QUANTUM = 0.4e-3
 
 # Between two looks at the clock at most this many messages are handed out: a look and what goes
 # with it cost half a microsecond, a quick message one. It is also how many slow ones may pass
