@@ -166,7 +166,9 @@ class Pulse:
                 again = self._pinged + config.ping_interval
                 at = min(at, again) if again > now else at
         if config.message_timeout is not None:
-            at = min(at, now + config.message_timeout / LOOKS)
+            began = shell.wire.begun(now)
+            due = inf if began is None else began + config.message_timeout
+            at = min(at, now + config.message_timeout / LOOKS, due)
         if config.idle_timeout is not None:
             at = min(at, self.heard + config.idle_timeout)
         if config.first_message_timeout is not None and self._awaits_first(shell):

@@ -102,6 +102,19 @@ def test_a_header_that_does_not_end(site: Any, scheme: str, hello: bytes, piece:
         assert site.journal.until("close")[0][2] == 1008
 
 
+@pytest.mark.parametrize("config", [evolve(PLAIN, message_timeout=1000.0)], ids=["patient"])
+def test_what_has_begun_is_looked_at_when_its_time_is_up(site: Any, until: Any) -> None:
+    """And not up to a quarter of that later, as one is of which nobody knows when it began."""
+    sock, connection = site.open(site.listen("tcp://127.0.0.1:0", Echo), b"")
+    with sock:
+        now = time.monotonic()
+        pulse = connection._shell.pulse
+        assert pulse._next(now) == now + 250
+        sock.sendall(b"3900")
+        until(lambda: connection._shell.wire.begun(now) is not None)
+        assert pulse._next(now + 900) == now + 1000
+
+
 @pytest.mark.parametrize("config", [MESSAGE], ids=["quick"])
 @pytest.mark.parametrize("scheme", ["ws", "tcp"])
 def test_many_messages_each_in_two_reads(site: Any, scheme: str, receive: Any) -> None:
