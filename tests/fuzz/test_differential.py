@@ -135,6 +135,19 @@ def test_plain_wsproto_agrees_on_any_stream(
     assert oracle.agree(found, short, complete=False)
 
 
+@pytest.mark.parametrize("client", [True, False])
+@pytest.mark.parametrize("amid", [True, False])
+def test_a_fragment_out_of_place_may_end_with_its_header(client: bool, amid: bool) -> None:
+    """Plain wsproto says nothing of it until there is a byte of its payload."""
+    begun = frame(TEXT, b"x", masks[client]) if amid else b""
+    header = frame(FIN | (TEXT if amid else CONTINUATION), b"x" * 125, masks[client])[:-125]
+    stream = begun + header
+    (fault,) = ours(client, [stream], UNLIMITED)
+    assert oracle.comparable([fault]) == plain(client, [stream + b"x"]) == [("Failed", 1002)]
+    assert oracle.agree([fault], plain(client, [stream]), complete=False)
+    TARGETS["websocket-client" if client else "websocket-server"](bytes(2) + stream)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @settings(deadline=None)
 @given(st.binary(max_size=300))
