@@ -16,10 +16,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import aiohttp
 import pytest
 import trustme
 import uvloop
@@ -308,6 +310,31 @@ def receive_all(sock: socket.socket) -> bytes:
     except (ConnectionResetError, ssl.SSLEOFError):
         pass
     return data
+
+
+@asynccontextmanager
+async def aiohttp_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A session of aiohttp's; with the block its connections end, which its `close` leaves to do.
+
+    One over TLS has yet to say good-bye then, and would be found unclosed.
+    """
+    sockets: list[socket.socket] = []
+
+    def make(info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, *_ = info
+        sockets.append(socket.socket(family, kind, protocol))
+        return sockets[-1]
+
+    connector = aiohttp.TCPConnector(socket_factory=make)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield session
+    while any(sock.fileno() >= 0 for sock in sockets):  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+@pytest.fixture(name="aiohttp_session")
+def aiohttp_session_fixture() -> Any:
+    return aiohttp_session
 
 
 @pytest.fixture(name="receive_all")

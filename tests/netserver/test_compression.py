@@ -9,7 +9,6 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-import aiohttp
 import pytest
 import websockets
 from aiohttp import web
@@ -96,10 +95,10 @@ def test_what_a_client_asks_for_counts(site: Any, asks: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("bits", [9, 15])
-async def test_aiohttp_as_client(site: Any, name: str, bits: int) -> None:
+async def test_aiohttp_as_client(site: Any, name: str, bits: int, aiohttp_session: Any) -> None:
     listener = site.listen("ws://127.0.0.1:0", Echo, compression=CONFIGS[name])
     async with (
-        aiohttp.ClientSession() as session,
+        aiohttp_session() as session,
         session.ws_connect(site.url(listener), compress=bits) as client,
     ):
         assert client.compress

@@ -9,7 +9,6 @@ import struct
 from contextlib import suppress
 from typing import Any
 
-import aiohttp
 import pytest
 import websockets
 import wsproto
@@ -94,10 +93,10 @@ def test_websockets_on_a_unix_socket(site: Any, place: Any) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
-async def test_aiohttp(site: Any, scheme: str) -> None:
+async def test_aiohttp(site: Any, scheme: str, aiohttp_session: Any) -> None:
     listener = site.listen(f"{scheme}://127.0.0.1:0", Echo)
     async with (
-        aiohttp.ClientSession() as session,
+        aiohttp_session() as session,
         session.ws_connect(
             site.url(listener), ssl=site.tls.client, compress=15, protocols=("good",)
         ) as client,
@@ -358,9 +357,9 @@ class TestNoHandshake:
         assert get("/broken").startswith(b"HTTP/1.1 500 ")
         assert get("/big").endswith(b"x" * 1_000_000)
 
-    async def test_aiohttp_gets_it(self, site: Any) -> None:
+    async def test_aiohttp_gets_it(self, site: Any, aiohttp_session: Any) -> None:
         listener = site.listen("wss://127.0.0.1:0", Echo)
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp_session() as session:
             url = f"https://127.0.0.1:{listener.port}/"
             async with session.get(url, ssl=site.tls.client) as response:
                 assert response.status == 426
