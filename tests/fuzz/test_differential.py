@@ -136,6 +136,14 @@ def test_plain_wsproto_agrees_on_any_stream(
 
 
 @pytest.mark.parametrize("client", [True, False])
+@pytest.mark.parametrize("size", [10, 50, 62, 63, 64, 65, 100, 3000, 4095, 4096, 4160, 6000])
+def test_no_memory_is_wasted_on_a_message_that_arrives_in_bytes(client: bool, size: int) -> None:
+    """62 pieces of a byte were 2 KiB, as a piece is an object of its own."""
+    stream = frame(TEXT, b"x" * size, masks[client], length=10_000)
+    TARGETS["websocket-client" if client else "websocket-server"](bytes(2) + stream)
+
+
+@pytest.mark.parametrize("client", [True, False])
 @pytest.mark.parametrize("amid", [True, False])
 def test_a_fragment_out_of_place_may_end_with_its_header(client: bool, amid: bool) -> None:
     """Plain wsproto says nothing of it until there is a byte of its payload."""
