@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from foreman import Node
 from netserver.connection import Connection
+from netserver.keepalive import tune
 from netserver.recipe import Recipe
+from netserver.shell import address_of
 from netserver.source import Source
 from netwire import Backoff, Retry
 
@@ -79,7 +81,7 @@ class Connector(Source):
             try:
                 async with asyncio.timeout(self.server.config.handshake_timeout):
                     sock = await self._dial(node.loop)
-                connection = self.make_connection(sock, server_side=False)
+                connection = self._made_of(sock)
             except (OSError, UnicodeError) as error:  # a name of a host may be no name at all
                 logger.info("%r: %s", self, error or type(error).__name__)
             else:
@@ -95,6 +97,20 @@ class Connector(Source):
                 logger.info("%r gives up after %d failures", self, self._retry.failures)
                 return
             await asyncio.sleep(delay)
+
+    def _made_of(self, sock: socket.socket) -> Connection:
+        """A connection on this socket.
+
+        Raises:
+            OSError: The peer has left already; the socket is closed.
+        """
+        try:
+            tune(sock, self.server.config, self.recipe.slow_reader)
+            local, remote = address_of(sock.getsockname()), address_of(sock.getpeername())
+        except OSError:
+            sock.close()
+            raise
+        return self.make_connection(sock, local, remote, server_side=False)
 
     async def _dial(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
         """A connected socket: the first of the host's addresses that answers."""

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, ClassVar
 from foreman import Node
 from netserver.connection import Address, Connection
 from netserver.intake import QUANTUM
+from netserver.keepalive import INHERITED, tune
 from netserver.quota import Bucket
 from netserver.recipe import Recipe
 from netserver.shell import address_of
-from netserver.sockets import EXHAUSTED
+from netserver.sockets import EXHAUSTED, is_bound_to_all
 from netserver.source import Source
 from netserver.turnaway import NO_PLACE, TurnAway
 from netwire import Response
@@ -50,6 +51,13 @@ class Listener(Source):
         super().__init__(server, name, recipe)
         self._sockets = sockets
         self._address = address_of(sockets[0].getsockname())
+        # Where each is bound to one address, that; and what a connection to one that is bound to
+        # all of them was reached at, the latest. The latter is owned by its node's thread.
+        self._reached: dict[socket.socket, Address] = {}
+        self._latest: Address = None
+        for sock in sockets:
+            if not is_bound_to_all(sock):
+                self._reached[sock] = address_of(sock.getsockname())
         self._parked: TimerHandle | None = None
         # Owned by its node's thread; the count is read by any.
         self._bucket: Bucket | None = None
@@ -153,6 +161,16 @@ class Listener(Source):
         for turned_away in list(self._turned_away):
             turned_away.abort()
 
+    def _local_of(self, sock: socket.socket, listening: socket.socket) -> Address:
+        """What an accepted connection was reached at: one object for all that are so alike."""
+        local = self._reached.get(listening)
+        if local is None:  # it listens on every address of this machine
+            local = address_of(sock.getsockname())
+            if local == self._latest:
+                return self._latest
+            self._latest = local
+        return local
+
     def _accept_some(self, home: Node, listening: socket.socket) -> None:
         ends = home.hold_began + QUANTUM
         bucket, rate = self._bucket, self.server.config.accept_rate
@@ -169,7 +187,7 @@ class Listener(Source):
                 self._park(seconds)
                 return
             try:
-                sock, _ = listening.accept()
+                sock, name = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -181,10 +199,15 @@ class Listener(Source):
             if bucket is not None:
                 bucket.take()
             try:
-                connection = self.make_connection(sock, server_side=True)
+                sock.setblocking(False)
+                if not INHERITED:
+                    tune(sock, self.server.config, self.recipe.slow_reader)
+                local = self._local_of(sock, listening)
             except OSError:
-                connection = None  # it left before we looked
-            if connection is not None:
+                sock.close()  # it left before we looked
+            else:
+                remote = address_of(name)
+                connection = self.make_connection(sock, local, remote, server_side=True)
                 self.server.admit(connection, sock)
             if home.clock() > ends:
                 return

@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 
 from attrs import frozen
 
@@ -17,6 +18,7 @@ from netserver.connector import Connector
 from netserver.errors import OverQuota
 from netserver.events import Accepted, Event, Refused
 from netserver.groups import Groups
+from netserver.keepalive import tune
 from netserver.lifecycle import LifeCycle
 from netserver.listener import Listener
 from netserver.recipe import Recipe
@@ -154,7 +156,8 @@ class Server(LifeCycle):
             slow_reader=self._slow_reader(slow_reader),
             allowed_origins=allowed_origins,
         )
-        sockets = listening_sockets(url, recipe.endpoint, self.config.backlog)
+        tuned = partial(tune, config=self.config, slow_reader=recipe.slow_reader)
+        sockets = listening_sockets(url, recipe.endpoint, self.config.backlog, tuned)
         listener = Listener(self, name or url, recipe, sockets)
         self.add_source(listener)
         return listener

@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 import stat
+from collections.abc import Callable
 
 from netserver.errors import ListenError
 from netwire import Endpoint
@@ -27,11 +28,18 @@ def connection_limit() -> int:
     return max(1, soft - RESERVED_DESCRIPTORS)
 
 
-def listening_sockets(url: str, endpoint: Endpoint, backlog: int) -> list[socket.socket]:
+def listening_sockets(
+    url: str, endpoint: Endpoint, backlog: int, tune: Callable[[socket.socket], object]
+) -> list[socket.socket]:
     """Sockets that listen on an address: one for each address of a host name.
 
     From here on the system takes connections for us, up to ``backlog``. Two sockets may be bound
     to one address, but not listen on it, so only this tells that it is in use.
+
+    Args:
+        url, endpoint: The address.
+        backlog: How many connections the system takes.
+        tune: Sets the options of each, before it takes any.
 
     Raises:
         ListenError: The address is in use, not allowed, not there, or no socket.
@@ -57,6 +65,7 @@ def listening_sockets(url: str, endpoint: Endpoint, backlog: int) -> list[socket
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             # With port 0 the first address picks, and the others follow.
             sock.bind((address[0], port, *address[2:]))
+            tune(sock)
             sock.listen(backlog)
         except OSError as error:
             for opened in sockets:
@@ -65,6 +74,11 @@ def listening_sockets(url: str, endpoint: Endpoint, backlog: int) -> list[socket
         port = sock.getsockname()[1]
         sock.setblocking(False)
     return sockets
+
+
+def is_bound_to_all(sock: socket.socket) -> bool:
+    """Whether it listens on every address of this machine, so that connections have to tell."""
+    return sock.family != socket.AF_UNIX and sock.getsockname()[0] in ("0.0.0.0", "::")
 
 
 def _unix_socket(url: str, path: str, backlog: int) -> socket.socket:

@@ -12,9 +12,8 @@ from foreman.worker import check_worker
 from netserver.connection import Address, Connection
 from netserver.events import Failed, Moved
 from netserver.hearing import HearingShell
-from netserver.keepalive import keep_alive
 from netserver.recipe import Recipe
-from netserver.shell import Shell, address_of
+from netserver.shell import Shell
 from netserver.turnaway import NO_PLACE
 from netwire import Response
 
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from netserver.server import Server
 
 logger = logging.getLogger(__name__)
-
-# How much the system takes ahead of what it sends, where that can be set.
-_NOT_SENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 # A trouble that lasts is logged this often, seconds.
 LOG_PERIOD = 1.0
@@ -45,37 +41,27 @@ class Source(Worker):
         self.name = name
         self.recipe = recipe
         self._complained = -math.inf
-        # What the last connection was reached at, which the next one mostly is, too: one object
-        # for all. Owned by the thread that makes connections.
-        self._local: Address = None
 
-    def make_connection(self, sock: socket.socket, *, server_side: bool) -> Connection:
+    def make_connection(
+        self, sock: socket.socket, local: Address, remote: Address, *, server_side: bool
+    ) -> Connection:
         """A connection on this socket, which is its own from here on, not placed yet.
 
-        Raises:
-            OSError: The peer has left already; the socket is closed.
+        Args:
+            sock: Non-blocking, and with its options set (`netserver.keepalive.tune`).
+            local, remote: Its ends.
+            server_side: Whether it was accepted.
         """
         recipe, config = self.recipe, self.server.config
         hears = config.idle_timeout is not None or config.first_message_timeout is not None
         make_shell = HearingShell if hears else Shell
         try:
-            sock.setblocking(False)
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                keep_alive(sock, config)
-                if recipe.slow_reader.drops and _NOT_SENT is not None:
-                    # The system would keep megabytes that nobody can drop any more.
-                    mark = self.server.config.write_high_water
-                    sock.setsockopt(socket.IPPROTO_TCP, _NOT_SENT, mark)
             connection = recipe.connection_class()
             check_worker(connection)
             connection.server = self.server
             connection.listener = self
-            local = address_of(sock.getsockname())
-            if local != self._local:
-                self._local = local
-            connection.local_address = self._local
-            connection.remote_address = address_of(sock.getpeername())
+            connection.local_address = local
+            connection.remote_address = remote
             if recipe.required_latency is not None:
                 connection._declare(recipe.required_latency)
             tls = recipe.make_tls(server_side)

@@ -209,6 +209,7 @@ def test_the_system_keeps_an_eye_on_tcp(site: Any, scheme: str, until: Any) -> N
         assert site.foreman.move(connection, node).result(10) is True
         sock = connection._shell.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         found = [
             sock.getsockopt(socket.IPPROTO_TCP, option)
             for option in (

@@ -57,6 +57,16 @@ class TestAddresses:
             assert connection.local_address == ("::1", listener.port)
             assert connection.remote_address == ("::1", sock.getsockname()[1])
 
+    def test_on_every_address_a_connection_tells_which_it_was_reached_at(self, site: Any) -> None:
+        listener = site.listen("tcp://0.0.0.0:0", Echo)
+        for host in ("127.0.0.1", "127.0.0.2"):
+            with socket.create_connection((host, listener.port), timeout=10) as sock:
+                sock.sendall(b"11x")
+                assert sock.recv(3) == b"11x"
+                (connection,) = (c for c in site.server.connections if c.local_address[0] == host)
+                assert connection.local_address == (host, listener.port)
+                assert connection.remote_address == sock.getsockname()
+
     def test_where_we_may_not(self, tmp_path: Path, as_nobody: Any) -> None:
         program = """
 try:
