@@ -16,7 +16,7 @@ from netwire.http import Headers, Request, Response
 from netwire.limits import Limits
 from netwire.websocket.compression import Terms, terms
 from netwire.websocket.deflate import Deflate, agree
-from netwire.websocket.head import HeadCollector
+from netwire.websocket.head import HeadCollector, parse_request
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # base64 of 16 bytes
 
@@ -102,7 +102,6 @@ class ServerHandshake:
     __slots__ = (
         "_collector",
         "_compression",
-        "_http",
         "_limits",
         "behind",
         "request",
@@ -114,7 +113,6 @@ class ServerHandshake:
         self._compression = compression
         self.terms: Terms | None = None
         self._collector: HeadCollector | None = HeadCollector(limits)
-        self._http = h11.Connection(h11.SERVER)
         self._limits = limits
         self.request: Request | None = None
         self.upgrade = False
@@ -140,25 +138,14 @@ class ServerHandshake:
                 raise HandshakeError("too much sent before the handshake was answered", 400)
 
     def _read(self, head: bytes) -> Requested | PlainRequest:
-        self._http.receive_data(head)
-        try:
-            parsed = self._http.next_event()
-        except h11.RemoteProtocolError as error:
-            raise HandshakeError(str(error), error.error_status_hint) from error
-        assert isinstance(parsed, h11.Request)
-        headers = Headers(
-            tuple(
-                (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in parsed.headers.raw_items()
-            )
-        )
+        method, target, version, lines = parse_request(head)
+        headers = Headers(lines)
         self.request = request = Request(
-            method=sys.intern(parsed.method.decode("ascii")),
-            target=parsed.target.decode("latin-1"),
+            method=sys.intern(method),
+            target=target,
             headers=headers,
             subprotocols=tuple(tokens(headers, "Sec-WebSocket-Protocol")),
         )
-        version = parsed.http_version.decode("ascii")
         if not version.startswith("1."):
             raise HandshakeError(f"HTTP/{version} is not spoken here", 505)
         if not has_token(headers, "Upgrade", "websocket"):
@@ -195,19 +182,12 @@ class ServerHandshake:
                 agreement, answered = agreed
                 self.terms = terms(agreement, self._compression, client=False)
                 fields.append(("Sec-WebSocket-Extensions", answered))
-        try:
-            answer = h11.InformationalResponse(
-                status_code=101,
-                headers=[
-                    (name.encode("latin-1"), value.encode("latin-1"))
-                    for name, value in (*fields, *headers)
-                ],
-                reason=b"Switching Protocols",
-            )
-        except h11.LocalProtocolError as error:
-            raise ValueError(str(error)) from error
+        if headers:
+            _check(headers)
         self.request.headers.pack()
-        return self._http.send(answer) or b""
+        lines = [f"{name}: {value}\r\n" for name, value in (*fields, *headers)]
+        answer = f"HTTP/1.1 101 Switching Protocols\r\n{''.join(lines)}\r\n"
+        return answer.encode("latin-1")
 
     def respond(self, response: Response) -> bytes:
         """Any other answer; without its body where HEAD was asked."""
@@ -217,3 +197,14 @@ class ServerHandshake:
         """The answer to what `receive` raised."""
         assert error.status is not None
         return self.respond(Response(error.status, f"{error.reason}\n", headers=error.headers))
+
+
+def _check(headers: tuple[tuple[str, str], ...]) -> None:
+    """See that these may be sent. What else an answer has is ours, or was read of a request."""
+    try:
+        h11.InformationalResponse(
+            status_code=101,
+            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        )
+    except h11.LocalProtocolError as error:
+        raise ValueError(str(error)) from error

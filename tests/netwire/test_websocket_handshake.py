@@ -22,6 +22,7 @@ from netwire import (
     State,
 )
 from netwire.websocket import WebSocketClient, WebSocketServer
+from netwire.websocket.head import _parse_odd, _parse_plain
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # of RFC 6455, section 1.3, as is the token
 TOKEN = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -491,3 +492,56 @@ def test_no_bytes_get_anything_but_our_errors(data: bytes, step: int) -> None:
             isinstance(e.error, HandshakeError) if isinstance(e, Failed) else True for e in events
         )
         assert describe(split.receive_eof()) == describe(whole.receive_eof())
+
+
+PIECES = (
+    "GET ",
+    "/a?b",
+    " HTTP/1.1",
+    " HTTP/1.0",
+    "\r\n",
+    "\r\n",
+    "\r\n",
+    "Host: a",
+    "X: ä\xa0 y ",
+    "host:",
+    "Content-Length: 0",
+    "X:\t1\t",
+    " folded",
+    "\x01",
+    "\x7f",
+    "\x00",
+    "\x0b",
+    ": ",
+    "POST ",
+    "é",
+    "Transfer-Encoding: chunked",
+    "X-Y: 1 2",
+    "\r",
+    "\x85",
+)
+
+
+@given(data=st.lists(st.sampled_from(PIECES), max_size=12))
+def test_a_plain_request_is_read_as_h11_reads_it(data: list[str]) -> None:
+    for start in ("", "GET /x HTTP/1.1\r\nHost: a\r\n"):
+        head = f"{start}{''.join(data)}\r\n\r\n".encode("latin-1")
+        head = head[: head.index(b"\r\n\r\n") + 4]  # as the collector gives it
+        plain = _parse_plain(head)
+        if plain is not None:
+            assert plain == _parse_odd(head)
+
+
+def test_what_is_odd_is_left_to_h11() -> None:
+    head = "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n\r\n"
+    assert _parse_plain(head.format("X: 1").encode()) is not None
+    for odd in (
+        "Host: b",
+        "Content-Length: 0",
+        "transfer-encoding: x",
+        " y",
+        "X : 1",
+        "X: \x01",
+        ":",
+    ):
+        assert _parse_plain(head.format(odd).encode()) is None, odd
