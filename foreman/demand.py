@@ -8,7 +8,7 @@ from functools import cached_property
 from attrs import Factory, field, frozen
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, weakref_slot=False)  # each worker has one
 class Demand:
     """What one worker asks of its node, and what it costs the others there.
 

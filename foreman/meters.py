@@ -188,8 +188,9 @@ class HoldMeter:
         if self.runs >= OFTEN and self.peak < LONG_HOLD and not closely:
             self.skips = SKIPS
             self.stands_for = SKIPS + 1.0
-        self._computed *= kept
-        self._examined *= kept
+        if self._examined:  # otherwise each would be another zero, of 24 bytes
+            self._computed *= kept
+            self._examined *= kept
         self.runs = 0
         self.held = self.longest = 0.0
         self.notable = FIRST

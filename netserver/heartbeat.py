@@ -17,6 +17,7 @@ from netwire import State
 
 if TYPE_CHECKING:
     from netserver.shell import Shell
+    from netserver.wheel import Slot
 
 # Looks at an unfinished message in the time it may take: how late that one has begun is noticed.
 LOOKS = 4
@@ -31,44 +32,36 @@ class Pulse:
     Attributes:
         round_trip: The latest round trip of a ping of ours, seconds; None before the first.
         smoothed: The same, smoothed as TCP does.
-        heard: When the last message came, by the node's clock, or the connection opened; kept up
-            to date only where it is asked for (`hearing.py`).
-        has_spoken: Whether a message came; known where `heard` is.
     """
 
     __slots__ = (
         "_at",  # when to ping next, or until when the ping under way is waited for
         "_excused",
         "_measured",
-        "_opened",
         "_payload",
         "_pinged",
         "_rounds",
         "_shell",
         "_slot",
-        "has_spoken",
-        "heard",
         "round_trip",
         "smoothed",
     )
 
     def __init__(self, shell: Shell) -> None:
-        now = shell.node.clock()
         interval = shell.config.ping_interval
         self._shell: Shell | None = shell
         self._rounds: Rounds | None = None
-        self._slot = 0
+        self._slot: Slot[Pulse] | None = None
         # So that those that came in one burst are spread from the first ping on.
-        self._at = inf if interval is None else now + interval * random.uniform(0.5, 1.0)
+        self._at = inf
+        if interval is not None:
+            self._at = shell.node.clock() + interval * random.uniform(0.5, 1.0)
         self._payload: bytes | None = None  # of the ping under way
-        self._pinged = now  # when the latest was sent
+        self._pinged = 0.0  # when the latest was sent
         self._measured = False  # whether how long its answer takes is told
         self._excused = False
-        self._opened = now
         self.round_trip: float | None = None
         self.smoothed: float | None = None
-        self.heard = now
-        self.has_spoken = False
         self.arrive()
 
     # ---------------------------------------------------------------- where it is
@@ -89,9 +82,10 @@ class Pulse:
 
     def leave(self) -> None:
         """It is on no node until it arrives."""
-        rounds, self._rounds = self._rounds, None
-        if rounds is not None:
-            rounds.remove(self, self._slot)
+        rounds, slot = self._rounds, self._slot
+        self._rounds = self._slot = None
+        if rounds is not None and slot is not None:
+            rounds.remove(self, slot)
 
     def end(self) -> None:
         """The connection has ended; what was measured stays."""
@@ -130,21 +124,17 @@ class Pulse:
         shell, rounds = self._shell, self._rounds
         assert shell is not None
         assert rounds is not None
-        self._rounds = None
+        self._rounds = self._slot = None
         self._excused = False
         if shell.state is not State.OPEN or shell.ending.failed:
             return  # its end has a deadline of its own
         if (wrong := self._look(shell, now)) is not None:
             shell.node.run(shell.connection, shell.ending.cut, *wrong)
             return
-        idle = shell.config.idle_timeout
-        if idle is not None and now >= self.heard + idle:
-            if shell.serial.busy or shell.pauses:
-                self.heard = now  # it is our handler that is slow
-            else:
-                reason = f"no message for {idle:g} s"
-                shell.node.run(shell.connection, shell.ending.close, 1001, reason)
-                return
+        if self._is_idle(shell, now):
+            reason = f"no message for {shell.config.idle_timeout:g} s"
+            shell.node.run(shell.connection, shell.ending.close, 1001, reason)
+            return
         self._rounds = rounds
         self._slot = rounds.add(self, self._next(now))
 
@@ -169,14 +159,11 @@ class Pulse:
             began = shell.wire.begun(now)
             due = inf if began is None else began + config.message_timeout
             at = min(at, now + config.message_timeout / LOOKS, due)
-        if config.idle_timeout is not None:
-            at = min(at, self.heard + config.idle_timeout)
-        if config.first_message_timeout is not None and self._awaits_first(shell):
-            at = min(at, self._opened + config.first_message_timeout)
         return max(at, now)
 
-    def _awaits_first(self, shell: Shell) -> bool:
-        return not self.has_spoken and not shell.can_ping
+    def _is_idle(self, shell: Shell, now: float) -> bool:
+        """Whether it has been without a message for too long; here, nobody asks (`hearing.py`)."""
+        return False
 
     def _look(self, shell: Shell, now: float) -> tuple[int, str] | None:
         """See what is due; the close code and the reason when the connection is to be cut."""
@@ -188,11 +175,6 @@ class Pulse:
         limit = config.message_timeout
         if unfinished is not None and limit is not None and now - unfinished >= limit:
             return 1008, f"a message was not complete after {limit:g} s"
-        first = config.first_message_timeout
-        if first is not None and self._awaits_first(shell) and now >= self._opened + first:
-            if not paused:
-                return 1008, f"no message within {first:g} s"
-            self._opened = now
         if shell.can_ping and now >= self._at:
             if self._payload is None or config.ping_timeout is None:
                 self._ping(shell, now)

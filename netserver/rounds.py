@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from foreman import Node
-from netserver.wheel import Wheel
+from netserver.wheel import Slot, Wheel
 
 if TYPE_CHECKING:
     from netserver.config import ServerConfig
@@ -54,17 +54,16 @@ class Rounds:
         self._timer_at = 0.0
         rounds[node] = self
 
-    def add(self, pulse: Pulse, at: float) -> int:
+    def add(self, pulse: Pulse, at: float) -> Slot[Pulse]:
         """Have a connection looked at; returns what `remove` has to be told."""
         slot = self._wheel.add(pulse, at)
-        due = slot * self._wheel.tick
-        if self._timer is None or due < self._timer_at:
-            self._arm(due)
+        if self._timer is None or slot.at < self._timer_at:
+            self._arm(slot.at)
         return slot
 
-    def remove(self, pulse: Pulse, slot: int) -> None:
+    def remove(self, pulse: Pulse, slot: Slot[Pulse]) -> None:
         """It ended, or leaves this node."""
-        self._wheel.remove(pulse, slot)
+        slot.discard(pulse)
         if not self._wheel:
             self._stop()
 

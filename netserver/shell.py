@@ -11,7 +11,7 @@ import asyncio
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from foreman import Node
 from netserver.admission import Admission
@@ -96,6 +96,7 @@ class Shell(asyncio.Protocol):
     )
 
     node: Node
+    make_pulse: ClassVar[type[Pulse]] = Pulse
 
     def __init__(
         self,
@@ -263,7 +264,7 @@ class Shell(asyncio.Protocol):
         self.admission = None
         self.was_open = True
         self.outflow.open()
-        self.pulse = Pulse(self)
+        self.pulse = self.make_pulse(self)
         connection = self.connection
         if isinstance(self.wire, WebSocket):
             connection.subprotocol = self.wire.subprotocol

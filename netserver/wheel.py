@@ -9,6 +9,20 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
+class Slot(set[T]):
+    """Items that are due together.
+
+    Attributes:
+        at: When, seconds.
+    """
+
+    __slots__ = ("at",)
+
+    def __init__(self, at: float) -> None:
+        super().__init__()
+        self.at = at
+
+
 class Wheel(Generic[T]):
     """Items by the time at which they are due, in slots. Pure: the time is an argument.
 
@@ -23,44 +37,38 @@ class Wheel(Generic[T]):
 
     def __init__(self, tick: float) -> None:
         self.tick = tick
-        self._slots: dict[int, set[T]] = {}
+        self._slots: dict[int, Slot[T]] = {}
         self._order: list[int] = []  # a heap of the keys of `_slots`
 
     def __bool__(self) -> bool:
         return any(self._slots.values())
 
-    def add(self, item: T, at: float) -> int:
-        """Have an item given out at a time; returns its slot, for `remove`."""
-        slot = ceil(at / self.tick)
-        items = self._slots.get(slot)
-        if items is None:
-            items = self._slots[slot] = set()
-            heappush(self._order, slot)
-        items.add(item)
+    def add(self, item: T, at: float) -> Slot[T]:
+        """Have an item given out at a time; returns its slot, from which it may be taken."""
+        number = ceil(at / self.tick)
+        slot = self._slots.get(number)
+        if slot is None:
+            slot = self._slots[number] = Slot(number * self.tick)
+            heappush(self._order, number)
+        slot.add(item)
         return slot
-
-    def remove(self, item: T, slot: int) -> None:
-        """Forget an item that was not given out yet."""
-        self._slots[slot].discard(item)
 
     def pop(self, now: float) -> T | None:
         """One that is due, the slots in their order; None when none is."""
         first = self._first()
-        if first is None or first * self.tick > now:
-            return None
-        return self._slots[first].pop()
+        return None if first is None or first.at > now else first.pop()
 
     @property
     def next_at(self) -> float | None:
         """When the next is due; None when it is empty."""
         first = self._first()
-        return None if first is None else first * self.tick
+        return None if first is None else first.at
 
-    def _first(self) -> int | None:
+    def _first(self) -> Slot[T] | None:
         """The first slot that has items."""
         while self._order:
-            first = self._order[0]
-            if self._slots[first]:
+            first = self._slots[self._order[0]]
+            if first:
                 return first
             del self._slots[heappop(self._order)]
         return None

@@ -62,7 +62,7 @@ class Headers(Mapping[str, str]):
         return f"Headers({self.lines!r})"
 
 
-@frozen
+@frozen(weakref_slot=False)  # each connection keeps one
 class Request:
     """What a peer asked for when it connected.
 
