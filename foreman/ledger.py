@@ -19,7 +19,7 @@ from foreman.experience import Experience
 from foreman.latency import round_down
 from foreman.lineup import Lineup
 from foreman.roster import Roster
-from foreman.seat import Seat
+from foreman.seat import Record, Seat
 
 # How often a worker must have run, or in how many windows, before its longest hold so far is taken
 # for its longest. The windows are for those that run once in a while: when one has said hello, and
@@ -222,7 +222,7 @@ class Ledger(Generic[N]):
             movable = demand.movable or 0.0 < seat.stays_until < now
             if hold < demand.hold:
                 forgiven.append(seat)
-                seat.pardoned = seat.pardoned or seat.offended
+                seat.pardon()
             if demand.load or hold != demand.hold or movable != demand.movable:
                 mean = min(demand.mean, hold)
                 self._enter(seat, evolve(demand, hold=hold, mean=mean, load=0.0, movable=movable))
@@ -359,16 +359,18 @@ class Ledger(Generic[N]):
         if any(seat.pardoned for seat in seats):
             self._relapses.append(now)
         for seat in seats:
-            if seat.pardoned:
-                remembered = min(MOST_REMEMBERED, REMEMBERED * 2 ** min(seat.relapses, 8))
-                seat.remembered_until = now + remembered
-                seat.relapses += 1
-            seat.offended, seat.pardoned = True, False
-            last = max(seat.relocated_at, seat.stays_until)
-            seat.relocated = seat.relocated + 1 if now - last < RESTLESS_FOR else 1
-            seat.relocated_at = now
-            if seat.relocated >= RESTLESS:
-                doubled = 2 ** min(seat.relocated - RESTLESS, 8)
+            if (record := seat.record) is None:
+                record = seat.record = Record()
+            if record.pardoned:
+                remembered = min(MOST_REMEMBERED, REMEMBERED * 2 ** min(record.relapses, 8))
+                record.remembered_until = now + remembered
+                record.relapses += 1
+            record.pardoned = False
+            last = max(record.relocated_at, seat.stays_until)
+            record.relocated = record.relocated + 1 if now - last < RESTLESS_FOR else 1
+            record.relocated_at = now
+            if record.relocated >= RESTLESS:
+                doubled = 2 ** min(record.relocated - RESTLESS, 8)
                 seat.stays_until = now + min(MOST_STAY, STAY * doubled)
         return seats
 
@@ -376,7 +378,7 @@ class Ledger(Generic[N]):
         """Everybody on a node that is given up: those who were moved there have another chance."""
         seats = node.roster.members()
         for seat in seats:
-            seat.pardoned = seat.pardoned or seat.offended
+            seat.pardon()
         return seats
 
     def _view(self, node: N) -> NodeView:

@@ -11,6 +11,27 @@ if TYPE_CHECKING:
     from foreman.evacuation import Evacuation
 
 
+class Record:
+    """What is remembered of a worker that was moved away for what it did to others.
+
+    Attributes:
+        pardoned: Whether that was forgotten since, or it was let back among them.
+        relapses: How often it did it again then.
+        remembered_until: Until when what it did is not forgotten, by the Foreman's clock.
+        relocated: How often it was moved away in a row, for what it did or for what was done to it.
+        relocated_at: When that was last, by the Foreman's clock.
+    """
+
+    __slots__ = ("pardoned", "relapses", "relocated", "relocated_at", "remembered_until")
+
+    def __init__(self) -> None:
+        self.pardoned = False
+        self.relapses = 0
+        self.remembered_until = 0.0
+        self.relocated = 0
+        self.relocated_at = 0.0
+
+
 class Seat:
     """One worker's place. Guarded by the Foreman's lock.
 
@@ -27,12 +48,7 @@ class Seat:
         in_transit: Whether somebody is carrying it already.
         leaving: Whether it was removed and only has to be let go.
         evacuation: What moves it, among others; None when nothing does.
-        offended: Whether it was moved away for what it did to others.
-        pardoned: Whether that was forgotten since, or it was let back among them.
-        relapses: How often it did it again then.
-        remembered_until: Until when what it did is not forgotten, by the Foreman's clock.
-        relocated: How often it was moved away in a row, for what it did or for what was done to it.
-        relocated_at: When that was last, by the Foreman's clock.
+        record: What it has done to others; None as long as it was not moved away for anything.
         stays_until: Until when it is taken for one that cannot be moved, by the Foreman's clock.
         runs: How often it had run when its costs were last looked at.
         windows: In how many windows it ran.
@@ -50,13 +66,8 @@ class Seat:
         "in_transit",
         "leaving",
         "node",
-        "offended",
-        "pardoned",
         "reason",
-        "relapses",
-        "relocated",
-        "relocated_at",
-        "remembered_until",
+        "record",
         "runs",
         "stays_until",
         "windows",
@@ -72,17 +83,32 @@ class Seat:
         self.in_transit = True
         self.leaving = False
         self.evacuation: Evacuation | None = None
-        self.offended = False
-        self.pardoned = False
-        self.relapses = 0
-        self.remembered_until = 0.0
-        self.relocated = 0
-        self.relocated_at = 0.0
+        self.record: Record | None = None
         self.stays_until = 0.0
         self.runs = 0
         self.windows = 0
         self.arrivals: list[tuple[Any, Future[bool]]] | None = None
         self.departures: list[Future[None]] | None = None
+
+    @property
+    def offended(self) -> bool:
+        """Whether it was moved away for what it did to others."""
+        return self.record is not None
+
+    @property
+    def pardoned(self) -> bool:
+        """Whether that was forgotten since, or it was let back among them."""
+        return self.record is not None and self.record.pardoned
+
+    @property
+    def remembered_until(self) -> float:
+        """Until when what it did is not forgotten, by the Foreman's clock."""
+        return 0.0 if self.record is None else self.record.remembered_until
+
+    def pardon(self) -> None:
+        """What it did, if anything, is forgotten; should it do it again, that is a relapse."""
+        if self.record is not None:
+            self.record.pardoned = True
 
     def settle(self) -> list[tuple[Any, Future[bool]]]:
         """It is where it was to go; returns those who wait for that."""
