@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class Inbox:
     """What waits for one connection's handler. Owned by the thread of its node.
 
+    It holds nothing itself, since most connections never use it: what waits is kept by the shell's
+    `Serial` or, where `Connection.handle` pulls its messages, by its `Pull`.
+
     Above ``receive_limit`` bytes the connection is not read; below half of it, it is again. One
     read's messages always fit, so the limit is passed by at most that.
 
@@ -25,15 +28,14 @@ class Inbox:
         is_pulled: Whether the connection overrides `Connection.handle` and pulls its messages.
     """
 
-    __slots__ = ("_pull", "_shell")
+    __slots__ = ("_shell",)
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._pull: Pull | None = None
 
     @property
     def is_pulled(self) -> bool:
-        return self._pull is not None
+        return self._shell.pull is not None
 
     def put(self, message: Message) -> None:
         """Keep a message until its handler is ready; stop reading when much has gathered."""
@@ -43,18 +45,18 @@ class Inbox:
         if shell.admission is not None:
             shell.admission.early.append(message)
             return
-        if self._pull is not None:
-            self._pull.put(message)
-            waiting = self._pull.size
+        if shell.pull is not None:
+            shell.pull.put(message)
+            waiting = shell.pull.size
         else:
             shell.serial.call(self._deliver, message, size=len(message))
             waiting = shell.serial.size
         if waiting > shell.config.receive_limit:
             shell.pause_reading(Pause.HANDLER)
 
-    def pull(self) -> None:
+    def begin(self) -> None:
         """Have `Connection.handle` pull the messages from now on."""
-        self._pull = Pull(self._shell.node)
+        self._shell.pull = Pull(self._shell.node)
         self._shell.serial.call(self._run_handle)
 
     def messages(self) -> AsyncIterator[Message]:
@@ -63,14 +65,15 @@ class Inbox:
         Raises:
             RuntimeError: The connection does not override it: its messages go to `on_message`.
         """
-        if self._pull is None:
+        pull = self._shell.pull
+        if pull is None:
             raise RuntimeError("to pull messages, override handle() instead of on_message()")
-        return self._pulled(self._pull)
+        return self._pulled(pull)
 
     def end(self) -> None:
         """No more messages come."""
-        if self._pull is not None:
-            self._pull.end()
+        if self._shell.pull is not None:
+            self._shell.pull.end()
 
     async def _run_handle(self) -> None:
         await self._shell.connection.handle()

@@ -23,6 +23,7 @@ from netserver.inbox import Inbox
 from netserver.intake import Intake
 from netserver.outflow import Outflow
 from netserver.pauses import Pause
+from netserver.pull import Pull
 from netserver.serial import Serial
 from netserver.vigil import Vigil
 from netwire import Response, State, Wire
@@ -69,6 +70,7 @@ class Shell(asyncio.Protocol):
         socket: What is carried on the way; None otherwise.
         doorstep: What stands in for it on arrival; None otherwise.
         admission: Asks for leave to open; None once it is open.
+        pull: The messages that `Connection.handle` pulls; None where it is not overridden.
         pulse: What is known of the peer's life; None before it is open.
         was_open: Whether it ever opened.
     """
@@ -80,11 +82,11 @@ class Shell(asyncio.Protocol):
         "connection",
         "doorstep",
         "ending",
-        "inbox",
         "intake",
         "node",
         "outflow",
         "pauses",
+        "pull",
         "pulse",
         "serial",
         "socket",
@@ -115,7 +117,7 @@ class Shell(asyncio.Protocol):
         self.doorstep: Doorstep | None = None
         self.admission: Admission | None = Admission(self)
         self.serial = Serial(self)
-        self.inbox = Inbox(self)
+        self.pull: Pull | None = None
         self.intake = Intake(self)
         self.outflow = Outflow(self)
         self.ending = Ending(self)
@@ -132,6 +134,11 @@ class Shell(asyncio.Protocol):
         return State.CONNECTING if state is _OPEN and not self.was_open else state
 
     @property
+    def inbox(self) -> Inbox:
+        """What waits for the handler."""
+        return Inbox(self)
+
+    @property
     def slow_reader(self) -> SlowReader:
         """What gives way when the peer reads too slowly."""
         return self.connection.listener.recipe.slow_reader
@@ -139,7 +146,7 @@ class Shell(asyncio.Protocol):
     @property
     def movable(self) -> bool:
         """Open, and with no coroutine of its own that lives as long as the connection."""
-        return self.state is _OPEN and not self.inbox.is_pulled
+        return self.state is _OPEN and self.pull is None
 
     @property
     def can_ping(self) -> bool:
@@ -271,7 +278,7 @@ class Shell(asyncio.Protocol):
         connection.server.tell(connection, Opened())
         self.serial.call(connection.on_open)
         if connection.pulls:
-            self.inbox.pull()
+            self.inbox.begin()
         self.resume_reading(Pause.ADMISSION)
         self.intake.take([*early, *self.wire.receive_part(b"")])
 
@@ -312,7 +319,7 @@ class Shell(asyncio.Protocol):
         """
         self.outflow.end()
         self.end_vigil()
-        for part in (self.serial, self.inbox, self.intake, self.outflow, self.ending):
+        for part in (self.serial, self.intake, self.outflow, self.ending):
             del part._shell
         if self.admission is not None:
             del self.admission._shell

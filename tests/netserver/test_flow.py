@@ -186,8 +186,8 @@ def test_a_slow_handler_stops_the_reading(
 
         until(lambda: (gate.reached.is_set() and stuck()) or stuck())
         assert sent < len(data)  # the system's buffers are full, because the server does not read
-        inbox = connection._shell.inbox
-        waiting = inbox._pull.size if style == "pull" else connection._shell.serial.size
+        shell = connection._shell
+        waiting = shell.pull.size if style == "pull" else shell.serial.size
         assert waiting <= SMALL_BUT_PATIENT.receive_limit + 256 * 1024
         gate.open()
         sock.setblocking(True)
