@@ -1,8 +1,9 @@
 """Every frame but the whole data frame: control frames, fragments, frames that arrive in pieces.
 
-Control frames are wsproto's to parse, but for pings and pongs that are all there, of which a peer
-may send very many. It gets exactly their bytes: payloads of messages, which may be long and
-compressed, never pass through it, because it has no limits.
+Control frames are wsproto's to parse, but for plain ones that are all there: pings and pongs, of
+which a peer may send very many, and the close that says nothing but 1000. wsproto gets exactly
+their bytes: payloads of messages, which may be long and compressed, never pass through it, because
+it has no limits.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from netwire.websocket.assembly import Assembly
 from netwire.websocket.compression import Compression
 from netwire.websocket.frames import (
     BINARY,
+    CLOSE,
     COMPRESSED,
     CONTINUATION,
     FIN,
@@ -39,8 +41,11 @@ Found: TypeAlias = Message | Control
 
 _DATA = (CONTINUATION, TEXT, BINARY)
 
-# Of control frames a peer may send very many of these two.
+# Of control frames a peer may send very many of the first two, and every connection ends by one of
+# the third: it took a tenth of a handshake that is closed at once.
 _PINGS: dict[int, type[ws.Ping] | type[ws.Pong]] = {FIN | PING: ws.Ping, FIN | PONG: ws.Pong}
+_WHOLE = (*_PINGS, FIN | CLOSE)
+_NORMAL = CloseReason.NORMAL_CLOSURE.to_bytes(2)
 
 
 class FrameReader:
@@ -104,7 +109,7 @@ class FrameReader:
             if header is None:
                 return position, []
             start = header.payload
-            if header.first in _PINGS and (found := self._whole(data, position, header)):
+            if header.first in _WHOLE and (found := self._whole(data, position, header)):
                 return start + header.length, [found]
             self._in_control = header.opcode not in _DATA
             if not self._in_control:
@@ -156,8 +161,8 @@ class FrameReader:
         self._message = None
         return [message.finish()]
 
-    def _whole(self, data: bytes, position: int, header: Header) -> ws.Ping | ws.Pong | None:
-        """A ping or a pong that is all there and has no fault (RFC 6455, section 5.5)."""
+    def _whole(self, data: bytes, position: int, header: Header) -> Control | None:
+        """A ping, a pong or a plain close that is all there and has no fault (RFC 6455, 5.5)."""
         start = header.payload
         stop = start + header.length
         masked = data[position + 1] & MASKED
@@ -166,7 +171,11 @@ class FrameReader:
         payload = data[start:stop]
         if masked:
             payload = apply_mask(payload, data[start - 4 : start])
-        return _PINGS[header.first](payload)
+        if header.first != FIN | CLOSE:
+            return _PINGS[header.first](payload)
+        if payload != _NORMAL:
+            return None  # what else a close may say, and may not, wsproto knows
+        return ws.CloseConnection(CloseReason.NORMAL_CLOSURE, "")
 
     def _read_control(self, data: bytes) -> list[Found]:
         control = self._control
