@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from attrs import Attribute, evolve, field, frozen, validators
 
@@ -17,6 +18,12 @@ from foreman.relief import Homeless, relieve
 def _share(_rules: object, attribute: Attribute[float], value: float) -> None:
     if not 0 < value < 1:
         raise ValueError(f"{attribute.name} must be between 0 and 1, not {value!r}")
+
+
+@lru_cache
+def _part(share: float, latency: float) -> float:
+    """So much of a latency: one number for all who declare it, since each of them keeps it."""
+    return share * latency
 
 
 @frozen(kw_only=True)
@@ -52,7 +59,7 @@ class BestFit:
 
     def assume(self, kind: str, required_latency: float, shown: Demand | None) -> Demand:
         if shown is None:
-            hold = mean = self.assumed_hold * required_latency
+            hold = mean = _part(self.assumed_hold, required_latency)
             return Demand(
                 kind=kind,
                 required_latency=required_latency,
