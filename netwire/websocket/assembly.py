@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codecs import IncrementalDecoder, getincrementaldecoder
+from collections.abc import Sized
 
 from netwire.errors import InvalidPayload, MessageTooBig, TooManyFragments
 from netwire.limits import Limits
@@ -16,6 +17,11 @@ _FEW_PIECES = 16  # of a small message, which is quickly copied
 _SMALL = 4096
 
 _utf8 = getincrementaldecoder("utf-8")
+
+
+def are_many(pieces: Sized, size: int) -> bool:
+    """Whether pieces that have so many bytes together are to be joined."""
+    return len(pieces) > (_FEW_PIECES if size < _SMALL else _MOST_PIECES)
 
 
 class Assembly:
@@ -84,7 +90,7 @@ class Assembly:
         if self._size > limit:  # once inflated: others were refused by the length they declared
             raise MessageTooBig(self._size, limit)
         self._pieces.append(piece)
-        if len(self._pieces) > (_FEW_PIECES if self._size < _SMALL else _MOST_PIECES):
+        if are_many(self._pieces, self._size):
             self._pieces = [b"".join(self._pieces)]
 
     def finish(self) -> Message:

@@ -35,6 +35,7 @@ from netwire.websocket.frames import (
 )
 from netwire.websocket.masking import apply_mask, cut
 from netwire.websocket.reader import FrameReader
+from netwire.websocket.split import SplitFrame
 from netwire.wire import MANY, PART, Message, State, Transform, Wire
 
 # Looked up for every message, so bound to names of this module.
@@ -103,7 +104,7 @@ class WebSocket(Wire):
         self._limits = limits
         self._mask_in, self._mask_out = (0, MASKED) if client else (MASKED, 0)
         self._max_message = limits.message
-        self._reader: FrameReader | None = None
+        self._reader: FrameReader | SplitFrame | None = None
         self._transform = transform
 
     # Receiving
@@ -173,6 +174,9 @@ class WebSocket(Wire):
                         events.append(message if transform is None else self._incoming(message))
                         position = stop
                         continue
+                    if first == _WHOLE_BINARY and start <= end < stop <= start + self._max_message:
+                        self._reader = SplitFrame(data[start - 4 : start] if mask else b"", length)
+                        position = start
                     if (
                         self._compression is not None
                         and stop <= end
