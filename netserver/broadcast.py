@@ -102,8 +102,8 @@ def _in_turns(node: Node, own: list[Connection], sent: Broadcast) -> int:
             outflow = connection._shell.outflow
             _catch_up(connection)
             # One that is corked will be flushed by whoever corked it.
-            if not outflow.corked:
-                outflow.corked = True
+            if outflow.gathered is None:
+                outflow.cork()
                 woken.append(connection)
             count += sent.deliver(connection)
     finally:

@@ -342,12 +342,11 @@ class Connection(Worker):
     def _deliver(self) -> None:
         # What several calls send leaves in one write, behind what was gathered before.
         outflow = self._shell.outflow
-        outflow.corked = True
+        outflow.cork()
         try:
             Worker._deliver(self)
         finally:
-            outflow.corked = False
-            outflow.flush()
+            outflow.uncork()
 
     # ---------------------------------------------------------------- as a worker
 

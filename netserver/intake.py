@@ -171,12 +171,11 @@ class Intake:
         self._rest = None
         self.at_once = 1
         outflow = self._shell.outflow
-        outflow.corked = True
+        outflow.cork()
         try:
             self.take(rest[:kept])
         finally:
-            outflow.corked = False
-            outflow.flush()
+            outflow.uncork()
         if kept < len(rest):
             self._wait_with(rest[kept:])
 

@@ -32,7 +32,7 @@ class Outflow:
 
     Attributes:
         direct: Whether a message can be encoded and written at once: it is open, and nothing waits.
-        corked: Whether what is sent is gathered until `flush`.
+        gathered: What was sent since `cork`, until `uncork`; None while it is written at once.
         ended: Whether our side of the stream is, so that nothing can be written any more.
         paused: Whether the transport is above its mark, or something waits.
     """
@@ -40,26 +40,24 @@ class Outflow:
     __slots__ = (
         "_drained",
         "_finishing",
-        "_gathered",
         "_gathered_size",
         "_lingers",
         "_shell",
         "_stall",
-        "corked",
         "direct",
         "ended",
+        "gathered",
         "paused",
     )
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._gathered: list[bytes] = []
+        self.gathered: list[bytes] | None = None
         self._gathered_size = 0
         self._stall: Stall | None = None
         self._drained: asyncio.Future[None] | None = None
         self._finishing = False
         self._lingers = False
-        self.corked = False
         self.direct = False
         self.ended = False
         self.paused = False
@@ -73,8 +71,8 @@ class Outflow:
 
     @property
     def gathers(self) -> bool:
-        """Whether anything waits for `flush`."""
-        return bool(self._gathered)
+        """Whether anything waits for `uncork`."""
+        return bool(self.gathered)
 
     def send(self, message: Message, key: Hashable = None) -> bool:
         """Encode and write; False when the connection is not open or the message gave way."""
@@ -85,9 +83,10 @@ class Outflow:
         except LocalError:  # it closes, or is closed
             return check_message(message)
         # As in `write`, but this is passed for every message.
-        if not self.corked:
+        gathered = self.gathered
+        if gathered is None:
             return self._pass_on(data)
-        self._gathered.append(data)
+        gathered.append(data)
         self._gathered_size += len(data)
         return self._gathered_size <= CORK_LIMIT or self.flush()
 
@@ -137,21 +136,34 @@ class Outflow:
 
     def write(self, data: bytes) -> bool:
         """Write bytes of the wire's, in their place among what is gathered."""
-        if not self.corked:
+        gathered = self.gathered
+        if gathered is None:
             return self._pass_on(data)
-        self._gathered.append(data)
+        gathered.append(data)
         self._gathered_size += len(data)
         return self._gathered_size <= CORK_LIMIT or self.flush()
 
     def flush(self) -> bool:
-        """Write what was gathered; False when that made it too much."""
-        gathered = self._gathered
+        """Write what was gathered so far; False when that made it too much."""
+        gathered = self.gathered
         if not gathered:
             return True
         data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
         gathered.clear()
         self._gathered_size = 0
         return self._pass_on(data)
+
+    def cork(self) -> None:
+        """Gather what is sent from now on, behind what is gathered already."""
+        if self.gathered is None:
+            self.gathered = []
+
+    def uncork(self) -> None:
+        """Write what was gathered, and gather no more."""
+        gathered, self.gathered = self.gathered, None
+        if gathered:
+            self._gathered_size = 0
+            self._pass_on(gathered[0] if len(gathered) == 1 else b"".join(gathered))
 
     def write_records(self, records: bytes) -> None:
         """Write what TLS has to say of its own."""
@@ -240,7 +252,8 @@ class Outflow:
         if self._stall is not None:
             self._stall.end()
             self._stall = None
-        self._gathered.clear()
+        if self.gathered:
+            self.gathered.clear()
         self._gathered_size = 0
         self.paused = False
         self.direct = False

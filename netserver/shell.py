@@ -197,7 +197,8 @@ class Shell(asyncio.Protocol):
             if intake.whole_reads >= MOST_WHOLE:
                 intake.end_turn()
         outflow = self.outflow
-        outflow.corked = True
+        if outflow.gathered is None:  # as `Outflow.cork`
+            outflow.gathered = []
         try:
             if self.tls is not None:
                 data = intake.decrypt(self.tls, data)
@@ -210,8 +211,7 @@ class Shell(asyncio.Protocol):
         except Exception as error:  # a user's framing or transform, which ends its own connection
             self.ending.fail(error)
         finally:
-            outflow.corked = False
-            outflow.flush()
+            outflow.uncork()
             node.holder = None
             if timed:
                 held = node.clock() - node.hold_began

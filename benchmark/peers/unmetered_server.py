@@ -24,7 +24,8 @@ def data_received(self: Shell, data: bytes) -> None:
         if intake.whole_reads >= MOST_WHOLE:
             intake.end_turn()
     outflow = self.outflow
-    outflow.corked = True
+    if outflow.gathered is None:  # as `Outflow.cork`
+        outflow.gathered = []
     try:
         if self.tls is not None:
             data = intake.decrypt(self.tls, data)
@@ -37,8 +38,7 @@ def data_received(self: Shell, data: bytes) -> None:
     except Exception as error:
         self.ending.fail(error)
     finally:
-        outflow.corked = False
-        outflow.flush()
+        outflow.uncork()
 
 
 def main() -> None:
