@@ -28,7 +28,8 @@ class Assembly:
     """Puts the payloads of one message's frames together, and keeps it within its limits.
 
     Every limit is checked before what passes it is kept, and text as it comes, so that a message
-    fails as early as it can.
+    fails as early as it can. A compressed one is inflated when it is whole, and not before: so a
+    peer has to send what it makes us hold.
 
     Args:
         text: Whether it is text.
@@ -44,12 +45,16 @@ class Assembly:
         "_limits",
         "_pieces",
         "_size",
+        "_text",
     )
 
     def __init__(self, text: bool, compression: Compression | None, limits: Limits) -> None:
         self._compression = compression
-        self._decoder: IncrementalDecoder | None = _utf8() if text else None
+        self._decoder: IncrementalDecoder | None = None
+        if text and compression is None:
+            self._decoder = _utf8()
         self._limits = limits
+        self._text = text
         self._declared = 0  # bytes that its frames have declared
         self._fragments = 0
         self._pieces: list[bytes] = []
@@ -74,29 +79,50 @@ class Assembly:
         """Add a piece of a payload, unmasked; ``final`` when it is the last of the message.
 
         Raises:
-            MessageTooBig: It inflates to more than the limit.
-            InvalidPayload: It cannot be inflated, or the text is not UTF-8.
+            InvalidPayload: The text is not UTF-8, as far as that is seen before it is inflated.
         """
-        limit = self._limits.message
-        if self._compression is not None:
-            piece = self._compression.inflate(piece, self._size, limit, final)
         if self._decoder is not None:
             try:
-                # Of text over the limit it is not known how it goes on.
-                self._decoder.decode(piece, final and self._size + len(piece) <= limit)
+                self._decoder.decode(piece, final)
             except UnicodeDecodeError as error:
                 raise InvalidPayload("text that is not UTF-8") from error
         self._size += len(piece)
-        if self._size > limit:  # once inflated: others were refused by the length they declared
-            raise MessageTooBig(self._size, limit)
         self._pieces.append(piece)
         if are_many(self._pieces, self._size):
             self._pieces = [b"".join(self._pieces)]
 
     def finish(self) -> Message:
-        """The message, once its final piece was added."""
+        """The message, once its final piece was added.
+
+        Raises:
+            MessageTooBig: It inflates to more than the limit.
+            InvalidPayload: It cannot be inflated, or the text is not UTF-8.
+        """
         payload = b"".join(self._pieces)
-        return payload if self._decoder is None else payload.decode()
+        if self._compression is not None:
+            return inflate(self._compression, payload, self._text, self._limits.message)
+        return payload.decode() if self._text else payload
+
+
+def inflate(compression: Compression, payload: bytes, text: bool, limit: int) -> Message:
+    """The message that a payload stands for.
+
+    Raises:
+        MessageTooBig: It is longer than the limit.
+        InvalidPayload: It cannot be inflated, or the text is not UTF-8, up to the limit at least.
+    """
+    payload = compression.inflate(payload, limit)
+    too_big = len(payload) > limit
+    if not text and not too_big:
+        return payload
+    try:
+        if not too_big:
+            return payload.decode()
+        if text:
+            _utf8().decode(payload)  # how its last character goes on is not known
+    except UnicodeDecodeError as error:
+        raise InvalidPayload("text that is not UTF-8") from error
+    raise MessageTooBig(len(payload), limit)
 
 
 def longest_deflated(size: int) -> int:

@@ -73,8 +73,7 @@ def terms(agreed: Agreement, wanted: Deflate, client: bool) -> Terms:
 class Compression:
     """The compression of one connection. Owned by its wire.
 
-    It holds memory while a message is arriving in pieces, and between messages only where context
-    is taken over.
+    It holds memory only where context is taken over.
 
     Attributes:
         inflated: Bytes since its owner last set it to 0.
@@ -113,15 +112,14 @@ class Compression:
             return None
         return deflated[: -len(_TAIL)]
 
-    def inflate(self, piece: bytes, size: int, limit: int, final: bool) -> bytes:
-        """The next piece of a message, inflated.
+    def inflate(self, payload: bytes, limit: int) -> bytes:
+        """A message's payload, inflated.
 
         Args:
-            piece: A part of what was sent.
-            size: Bytes of the message that are there already.
-            limit: How many it may have. Not more than one is inflated beyond it; whoever gets that
-                one has to refuse the message.
-            final: Whether the message ends with it.
+            payload: All of it. While it arrives it is kept as it is: inflated, what a few bytes
+                stand for could be a thousand times as long.
+            limit: How many bytes the message may have. Not more than one is inflated beyond it;
+                whoever gets that one has to refuse the message.
 
         Raises:
             InvalidPayload: It is not deflated data.
@@ -131,19 +129,16 @@ class Compression:
         inflater = self._inflater
         if inflater is None:
             # Some that agreed on 8 bits use 9 all the same, as zlib did until 1.2.9.
-            bits = max(self.terms.theirs.bits, 9)
-            inflater = self._inflater = engine.decompressobj(-bits)
+            inflater = engine.decompressobj(-max(self.terms.theirs.bits, 9))
         try:
-            inflated = inflater.decompress(piece + _TAIL if final else piece, limit - size + 1)
+            inflated: bytes = inflater.decompress(payload + _TAIL, limit + 1)
         except engine.error as error:
             raise InvalidPayload("message that cannot be inflated") from error
         self.inflated += len(inflated)
-        if size + len(inflated) > limit:
+        if len(inflated) > limit:
             return inflated
-        if inflater.eof:
-            behind = inflater.unused_data
-            if behind not in _AFTER_FINAL if final else len(behind) > len(_AFTER_FINAL[1]):
-                raise InvalidPayload("deflated data behind its final block")
-        if final and (inflater.eof or not self.terms.theirs.context):
-            self._inflater = None
+        if inflater.eof and inflater.unused_data not in _AFTER_FINAL:
+            raise InvalidPayload("deflated data behind its final block")
+        kept = self.terms.theirs.context and not inflater.eof
+        self._inflater = inflater if kept else None
         return inflated

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from codecs import getincrementaldecoder
 
 import wsproto.events as ws
 
-from netwire.errors import (
-    ConnectionLost,
-    InvalidPayload,
-    LocalError,
-    MessageTooBig,
-    RemoteError,
-)
+from netwire.errors import ConnectionLost, InvalidPayload, LocalError, RemoteError
 from netwire.events import Closed, Event, Failed, More, Ping, Pong
 from netwire.limits import Limits
+from netwire.websocket.assembly import inflate
 from netwire.websocket.close import close_payload, echo_payload
 from netwire.websocket.compression import Compression, Terms
 from netwire.websocket.frames import (
@@ -55,8 +49,11 @@ ODD_BYTES = 4096  # of such a frame's message count as much as one frame more
 
 _ALL = (1 << 30) - 1  # more than one read ever holds, and quicker to compare than a longer number
 
+_LONGEST = (1 << 63) - 1
+"""Bytes that a frame may declare (section 5.2)."""
+
 _NO_LENGTH = 1 << 64
-"""Stands for the length of a frame that is not ours to read: longer than any data."""
+"""Stands for the length of a frame that is not ours to read."""
 
 
 class _Asked(bytes):
@@ -103,7 +100,7 @@ class WebSocket(Wire):
         self._held = b""
         self._limits = limits
         self._mask_in, self._mask_out = (0, MASKED) if client else (MASKED, 0)
-        self._max_message = limits.message
+        self._max_message = min(limits.message, _LONGEST)
         self._reader: FrameReader | SplitFrame | None = None
         self._transform = transform
 
@@ -237,12 +234,8 @@ class WebSocket(Wire):
         payload = data[start:stop]
         if self._mask_in:
             payload = apply_mask(payload, data[start - 4 : start])
-        payload = self._compression.inflate(payload, 0, self._max_message, True)
-        if len(payload) > self._max_message:
-            if first != _WHOLE_DEFLATED_BINARY:
-                getincrementaldecoder("utf-8")().decode(payload)  # what is wrong first counts
-            raise MessageTooBig(len(payload), self._max_message)
-        message = payload if first == _WHOLE_DEFLATED_BINARY else payload.decode()
+        text = first != _WHOLE_DEFLATED_BINARY
+        message = inflate(self._compression, payload, text, self._max_message)
         return message if self._transform is None else self._incoming(message)
 
     def _receive_unopen(self, data: bytes, odd: int) -> list[Event]:
