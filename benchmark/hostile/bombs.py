@@ -50,8 +50,8 @@ def _in_fragments(peer: Peer) -> None:
 
 
 def _dripped(peer: Peer) -> None:
-    """A bomb in the smallest of pieces; it is too much long before its end."""
-    peer.drip(frame(BINARY, deflated(WHOLE), bits=COMPRESSED)[:2000])
+    """A bomb in the smallest of pieces, of which the last lights it."""
+    peer.drip(frame(BINARY, deflated(2 * LIMIT), bits=COMPRESSED))
 
 
 def _a_byte_too_much(peer: Peer) -> None:
