@@ -77,9 +77,8 @@ class Carrier:
             self._end(worker, seat, here)
             return
         left = here.clock()
-        late = f"it had not let go of {here.name} after {self._patience:g} s"
         stays = partial(self._stays, worker, seat, here)
-        if await self._attempt(here, worker, late, stays, _let_go, worker):
+        if await self._attempt(here, worker, "let go of", stays, _let_go, worker):
             # In the same step: once it has let go, nothing of it may run here any more.
             worker._home = None
             self._go(worker, seat, here, left)
@@ -106,9 +105,8 @@ class Carrier:
         self, worker: Worker, seat: Seat, here: Node, old: Node | None, left: float
     ) -> None:
         """On the new node: take up work there."""
-        late = f"it had not arrived on {here.name} after {self._patience:g} s"
         fails = partial(self._fails, worker, seat, here, old)
-        if not await self._attempt(here, worker, late, fails, worker.attach, here):
+        if not await self._attempt(here, worker, "arrived on", fails, worker.attach, here):
             return
         worker._home = here
         here.adopt(worker)
@@ -138,21 +136,28 @@ class Carrier:
         self,
         here: Node,
         worker: Worker,
-        late: str,
+        what: str,
         failed: Callable[[BaseException], None],
         hook: Callable[..., Any],
         *args: Any,
     ) -> bool:
         """Await a hook of the worker's; when it raises or takes too long ``failed`` is called.
 
-        That is also called when the hook would not even end when cancelled: from the loop then,
-        and this may never return.
+        In what that is told, ``what`` is what the worker was to do with the node. It is also called
+        when the hook would not even end when cancelled: from the loop then, and this may never
+        return.
 
         Returns:
             Whether it did what it is for.
         """
-        too_long = TimeoutError(late)
-        attempt = Attempt(here, worker, hook, args, self._patience, partial(failed, too_long))
+
+        def too_long() -> TimeoutError:  # seldom, so it is put into words then
+            return TimeoutError(f"it had not {what} {here.name} after {self._patience:g} s")
+
+        def given_up() -> None:
+            failed(too_long())
+
+        attempt = Attempt(here, worker, hook, args, self._patience, given_up)
         try:
             await attempt
         except BaseException as error:  # no worker may end what it shares with others
@@ -160,7 +165,7 @@ class Carrier:
                 raise
             if not attempt.over:
                 ended = attempt.late and isinstance(error, asyncio.CancelledError)
-                failed(too_long if ended else error)
+                failed(too_long() if ended else error)
             return False
         return True
 

@@ -146,7 +146,10 @@ class Node:
     def post(self, function: Callable[..., object], *args: Any) -> bool:
         """Run ``function(*args)`` on this thread, unmetered; False when the node has stopped."""
         try:
-            self.loop.call_soon_threadsafe(function, *args)
+            if self.here:  # nobody has to be woken
+                self.loop.call_soon(function, *args)
+            else:
+                self.loop.call_soon_threadsafe(function, *args)
         except RuntimeError:  # the loop is closed; asking beforehand would be a race
             return False
         return True
