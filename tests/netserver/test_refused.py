@@ -53,9 +53,12 @@ class Full:
 
 
 @pytest.fixture
-def full(loop_factory: Any, tls: Any, until: Callable[..., None]) -> Iterator[Full]:
+def full(
+    loop_factory: Any, tls: Any, until: Callable[..., None], request: pytest.FixtureRequest
+) -> Iterator[Full]:
+    """With another deadline for the refused than the usual one where a test gives it, seconds."""
     foreman = Foreman(max_nodes=1, loop_factory=loop_factory)
-    config = ServerConfig(close_timeout=1.0)
+    config = ServerConfig(close_timeout=getattr(request, "param", 5.0))
     with foreman, Server(foreman=foreman, config=config) as server:
         site = Full(server, tls)
         address: Any = server.listen("tcp://127.0.0.1:0", Slow).address
@@ -122,6 +125,7 @@ class TestBeforeItIsOpen:
             sock.sendall(b"plain text")
             assert len(receive_all(sock)) < 10  # an alert at most
 
+    @pytest.mark.parametrize("full", [1.0], indirect=True)
     @pytest.mark.parametrize("scheme", ["ws", "tcp", "tls"])
     def test_a_peer_that_stays_is_cut(
         self, full: Full, scheme: str, receive_all: Any, until: Any
@@ -138,6 +142,7 @@ class TestBeforeItIsOpen:
             assert receive_all(sock) == b""
             until(is_cut)
 
+    @pytest.mark.parametrize("full", [1.0], indirect=True)
     def test_very_many(self, full: Full, receive_all: Any, until: Any) -> None:
         """All are closed, and no more than so many wait at a time."""
         address = full.strict("ws")
