@@ -17,6 +17,8 @@ from benchmark.hostile import vanishing
 from benchmark.hostile.ground import Finding, Ground
 from benchmark.hostile.rows import ROWS
 
+pytestmark = pytest.mark.alone
+
 
 def test_rows_are_measured(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "results.json"

@@ -29,6 +29,8 @@ from benchmark.load.timetable import (
 )
 
 StartServer = Callable[[Callable[[socket.socket, bytes], None]], str]
+pytestmark = pytest.mark.alone
+
 MILLISECOND = 1_000_000
 
 

@@ -23,6 +23,8 @@ from tests.foreman.conftest import (
     until,
 )
 
+pytestmark = pytest.mark.alone
+
 
 def neighbours(foreman: Foreman, count: int) -> tuple[Node, list[Handler]]:
     """Handlers on one node, each measured to be quick."""

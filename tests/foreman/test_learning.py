@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from foreman import BestFit, Foreman, Node, Worker
 from foreman.accounts import FOLDED_AT_ONCE
 from foreman.ledger import BELIEVED_AFTER
@@ -73,6 +75,7 @@ def test_a_long_hold_is_believed_at_once() -> None:
         assert group.hold == 0.9
 
 
+@pytest.mark.alone  # none of the workers but one may hold the node long
 def test_many_are_added_up_a_few_in_each_turn_those_first_who_held_longest() -> None:
     """All at once would keep those waiting whom the node promised to serve."""
     reports: list[list[Worker]] = []

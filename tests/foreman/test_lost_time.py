@@ -17,6 +17,8 @@ from foreman.interpreter import has_lock
 from foreman.lost_time import PAUSES_KEPT, Pauses, ThreadTimes, pauses
 from tests.foreman.conftest import PATIENCE
 
+pytestmark = pytest.mark.alone
+
 COMPETITOR = """
 import os, sys
 os.sched_setaffinity(0, {int(sys.argv[1])})

@@ -9,6 +9,8 @@ import pytest
 from benchmark.hostile.catalogue import ATTACKS
 from benchmark.usage import resident_bytes
 
+pytestmark = pytest.mark.alone
+
 PATIENCE = 20.0  # seconds in which the good are served even so
 
 # Attacks of which many are carried out at once, and more than once, to see what they leave behind.

@@ -8,8 +8,12 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
+
 from foreman import BestFit, Foreman, events
 from netserver import Connection, Server
+
+pytestmark = pytest.mark.alone
 
 BURST = 2000
 

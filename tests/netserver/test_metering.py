@@ -15,6 +15,8 @@ import pytest
 from foreman.meters import LONG_HOLD, SKIPS
 from netserver import Connection, Server
 
+pytestmark = pytest.mark.alone
+
 # Long beside what a busy machine may take of a hold or between two, which is not charged.
 SLOW = 100 * LONG_HOLD
 
