@@ -79,12 +79,15 @@ class Admission:
     def _admit(self, request: Request) -> None:
         self.pending = False
         shell = self._shell
-        if shell.wire.state is State.CONNECTING:
+        accepts = shell.wire.state is State.CONNECTING
+        if accepts:
             offered = request.subprotocols
             served = shell.connection.subprotocols
             agreed = next((name for name in served if name in offered), None)
             shell.outflow.write(shell.wire.accept(agreed))
         shell.open()
+        if accepts and shell.was_open:
+            shell.intake.take(shell.wire.receive_part(b""))  # what came behind the request
 
     def _refuse(self, refusal: Reject) -> None:
         connection = self._shell.connection

@@ -11,6 +11,7 @@ from attrs import frozen
 from foreman import Node
 from foreman.mailbox import Call, post_to_all
 from netserver.backlog import OVERHEAD
+from netserver.outflow import check_message, encode_ahead
 from netwire import Message, State
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ class Broadcast:
     Args:
         message: The message.
         key: What it is about, where only the newest of a key counts (`netserver.SlowReader`).
-        encoded: What it is on each kind of wire met so far. Two threads that meet one at the same
-            moment may both encode it.
+        encoded: What it is on each kind of wire.
     """
 
     message: Message
@@ -55,7 +55,13 @@ def broadcast(
 
     Returns:
         How many it was handed over to.
+
+    Raises:
+        TypeError: It is neither ``str`` nor ``bytes``.
+        ValueError: One of them cannot be sent it; nobody was then.
     """
+    check_message(message)
+    encoded: dict[Hashable, bytes] = {}
     here = get_ident()
     node: Node | None = None
     own: list[Connection] = []
@@ -67,6 +73,8 @@ def broadcast(
         shell = connection._shell
         if shell.wire.state is not _OPEN or not shell.was_open:
             continue
+        if not encode_ahead(shell.wire, message, encoded):
+            continue
         home = connection._home
         if home is not None and home.thread_id == here:
             node = home
@@ -77,7 +85,7 @@ def broadcast(
                 others[limit].append(connection)
             else:
                 others[limit] = [connection]
-    sent = Broadcast(message, key, {})
+    sent = Broadcast(message, key, encoded)
     for limit, found in others.items():
         count += len(found)
         for refused in post_to_all(found, sent.deliver, len(message) + OVERHEAD, limit):

@@ -12,7 +12,7 @@ from netserver import handover
 from netserver.backlog import OVERHEAD
 from netserver.events import Gap, Moved
 from netserver.losses import Losses, creation
-from netserver.outflow import check_message
+from netserver.outflow import check_message, encode_ahead
 from netserver.statistics import ConnectionStatistics
 from netwire import Message, Request, State
 from netwire.websocket.close import close_payload
@@ -287,14 +287,14 @@ class Connection(Worker):
         shell = self._shell
         if shell.state is not _OPEN:
             return False
-        outflow = shell.outflow
+        if encoded is None:
+            encoded = {}
+            if not encode_ahead(shell.wire, message, encoded):
+                return False
         rules = shell.slow_reader
         limit = rules.limit
         cost = len(message) + OVERHEAD
-        if encoded is None:
-            handed_over = self._post(outflow.send, (message, key), cost, limit)
-        else:
-            handed_over = self._post(outflow.send_shared, (message, encoded, key), cost, limit)
+        handed_over = self._post(shell.outflow.send_shared, (message, encoded, key), cost, limit)
         if handed_over:
             return True
         # Its node has not come round meanwhile, however the peer reads. So which of them gives way

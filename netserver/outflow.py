@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from netserver.stall import Stall
-from netwire import LocalError, Message, State
+from netwire import LocalError, Message, State, Wire
 from netwire.tls import TlsEngine
 
 if TYPE_CHECKING:
@@ -287,6 +287,34 @@ class Outflow:
                 transport.write_eof()
             except OSError:  # the peer has reset the connection, which is about to be told
                 transport.close()
+
+
+def encode_ahead(wire: Wire, message: Message, encoded: dict[Hashable, bytes]) -> bool:
+    """Encode what is handed over to another thread, so that what cannot be is told to the sender.
+
+    Where a wire's encodings are its own, they are made when they are sent; what can be known ahead
+    is whether text is encodable.
+
+    Args:
+        wire: Of the connection that is to send it. Any thread.
+        encoded: Where the encoding goes, and is looked for, by `netwire.Wire.encoding_key`.
+
+    Returns:
+        False when the wire is not open any more.
+
+    Raises:
+        ValueError: The framing cannot carry it.
+    """
+    kind = wire.encoding_key
+    if kind is None:
+        if isinstance(message, str):
+            message.encode()
+    elif kind not in encoded:
+        try:
+            encoded[kind] = wire.encode(message)
+        except LocalError:
+            return False
+    return True
 
 
 def check_message(message: object) -> bool:

@@ -97,8 +97,5 @@ class Rounds:
         at = wheel.next_at
         if at is None:
             self._stop()
-        elif at <= now:
-            self._timer_at = at
-            self._timer = node.loop.call_soon(self._turn)
         else:
-            self._arm(at)
+            self._arm(at)  # in place of what was armed meanwhile; at once where more are due

@@ -280,7 +280,7 @@ class Shell(asyncio.Protocol):
         if connection.pulls:
             self.inbox.begin()
         self.resume_reading(Pause.ADMISSION)
-        self.intake.take([*early, *self.wire.receive_part(b"")])
+        self.intake.take(early)
 
     def respond(self, response: Response) -> None:
         """Answer over HTTP instead of opening, and close."""

@@ -14,6 +14,10 @@ from netwire.wire import Message, State, Transform, Wire
 _OPEN = State.OPEN
 
 
+_NOTHING = (0, None)
+"""The length of what was resumed last, and since when it was asked about: nothing was."""
+
+
 class Beginning(bytearray):
     """The beginning of a message.
 
@@ -25,9 +29,9 @@ class Beginning(bytearray):
 
     since: float | None
 
-    def __init__(self, rest: bytes) -> None:
+    def __init__(self, rest: bytes, since: float | None) -> None:
         super().__init__(rest)
-        self.since = None
+        self.since = since
 
 
 class Framing(Wire):
@@ -44,7 +48,7 @@ class Framing(Wire):
         transform: Changes payloads on their way out and in; None leaves them alone.
     """
 
-    __slots__ = ("_need", "_rest", "encoding_key", "limits", "transform")
+    __slots__ = ("_need", "_rest", "_resumed", "encoding_key", "limits", "transform")
 
     def __init__(self, limits: Limits = Limits(), *, transform: Transform | None = None) -> None:
         self.state = State.OPEN
@@ -53,6 +57,7 @@ class Framing(Wire):
         self.encoding_key = type(self) if transform is None else None
         self._rest: bytes | bytearray = b""
         self._need = 0
+        self._resumed: tuple[int, float | None] = _NOTHING
 
     @abstractmethod
     def decode(self, data: bytes, into: list[bytes]) -> None:
@@ -85,7 +90,9 @@ class Framing(Wire):
             rest: What is left over, not empty.
             need: How long it must grow, bytes, before it is worth looking at again.
         """
-        self._rest = Beginning(rest)
+        length, since = self._resumed
+        # Where all of what was resumed is kept again, it is the beginning of the same message.
+        self._rest = Beginning(rest, since if len(rest) == length else None)
         self._need = need
 
     def resume(self, data: bytes) -> bytes:
@@ -97,6 +104,7 @@ class Framing(Wire):
             self._rest += data
             return b""
         whole = b"".join((self._rest, data))
+        self._resumed = len(whole), getattr(self._rest, "since", None)
         self._rest = b""
         return whole
 

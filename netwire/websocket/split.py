@@ -17,6 +17,7 @@ class SplitFrame:
     Args:
         key: The masking key; empty where the peer does not mask.
         length: Of the payload, bytes.
+        since: When its header was first asked about; None when it was not.
 
     Attributes:
         since: When the message was first asked about; None before.
@@ -24,12 +25,12 @@ class SplitFrame:
 
     __slots__ = ("_key", "_length", "_pieces", "_remaining", "since")
 
-    def __init__(self, key: bytes, length: int) -> None:
+    def __init__(self, key: bytes, length: int, since: float | None) -> None:
         self._key = key
         self._pieces: list[Payload] = []  # as they came, masked
         self._length = length
         self._remaining = length
-        self.since: float | None = None
+        self.since = since
 
     @property
     def idle(self) -> bool:

@@ -57,12 +57,22 @@ _NO_LENGTH = 1 << 64
 
 
 class _Asked(bytes):
-    """A piece of a header that was asked about, and when that was first.
+    """What begins with a piece of a header that was asked about, and when that was first.
 
     Rarely made, so it may have a dictionary, which a kind of ``bytes`` needs for an attribute.
     """
 
     since: float
+
+
+def _asked(data: bytes, position: int) -> float | None:
+    """When what begins at ``position`` was first asked about; None when it was not."""
+    return data.since if position == 0 and isinstance(data, _Asked) else None
+
+
+def _rest(data: bytes, position: int) -> bytes:
+    """What is there from ``position`` on."""
+    return data[position:] if position else data
 
 
 class WebSocket(Wire):
@@ -172,7 +182,8 @@ class WebSocket(Wire):
                         position = stop
                         continue
                     if first == _WHOLE_BINARY and start <= end < stop <= start + self._max_message:
-                        self._reader = SplitFrame(data[start - 4 : start] if mask else b"", length)
+                        key = data[start - 4 : start] if mask else b""
+                        self._reader = SplitFrame(key, length, _asked(data, position))
                         position = start
                     if (
                         self._compression is not None
@@ -217,7 +228,7 @@ class WebSocket(Wire):
         if self._compression is not None:
             self._compression.inflated = 0
         if position < len(data):
-            self._held = data[position:]
+            self._held = _rest(data, position)
             events.append(More())
         return events
 
@@ -262,15 +273,19 @@ class WebSocket(Wire):
         """What `receive` does while CONNECTING."""
 
     def _take_held(self, data: bytes) -> bytes:
-        data = self._held + data
-        self._held = b""
-        return data
+        held, self._held = self._held, b""
+        if not isinstance(held, _Asked):
+            return held + data
+        asked = _Asked(held + data)
+        asked.since = held.since
+        return asked
 
     def _read_odd(self, data: bytes, position: int, events: list[Event]) -> int:
         """Let the reader read one frame, or a part of it; where to go on is returned."""
         reader = self._reader
         if reader is None:
             reader = self._reader = FrameReader(self._mask_in, self._limits, self._compression)
+            reader.since = _asked(data, position)
         try:
             after, found = reader.read(data, position)
             events += [self._event(item) for item in found]
@@ -281,7 +296,7 @@ class WebSocket(Wire):
         if reader.idle:
             self._reader = None
         if after == position:
-            self._held = data[position:]
+            self._held = _rest(data, position)
             return len(data)
         return after
 

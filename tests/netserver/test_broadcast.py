@@ -10,8 +10,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
-from netserver import Connection, ServerConfig
+from netserver import Connection, Deflate, ServerConfig
 from netserver.backlog import OVERHEAD
 from netserver.broadcast import AT_ONCE
 
@@ -250,3 +251,42 @@ def test_what_waits_for_a_busy_node_is_limited(site: Any, stack: ExitStack, enve
     assert accepted == 100_000 // (1000 + OVERHEAD)
     over.set()
     assert site.journal.until("close")[0][2:] == (1008, "over 100000 bytes wait to be sent")
+
+
+@pytest.mark.parametrize("how", ["broadcast", "send"])
+@pytest.mark.parametrize("compression", [None, Deflate(), Deflate(server_context=True)])
+def test_what_cannot_be_sent_is_told_to_the_sender_and_harms_nobody(
+    site: Any, how: str, compression: Deflate | None
+) -> None:
+    """From another thread than theirs, where it could only be told to those it is for."""
+
+    class Member(Connection):
+        pass
+
+    listener = site.listen("ws://127.0.0.1:0", Member, compression=compression)
+    with (
+        connect(site.url(listener)) as one,
+        connect(site.url(listener), compression=None) as other,
+    ):
+        members = [entry[1] for entry in site.journal.until("open", 2)]
+        send = site.server.broadcast if how == "broadcast" else members[0].send
+        with pytest.raises(UnicodeEncodeError):
+            send("bad \ud800")
+        assert site.server.broadcast("good") == 2
+        assert [one.recv(10), other.recv(10)] == ["good", "good"]
+
+
+def test_a_message_that_one_framing_cannot_carry_goes_to_nobody(
+    site: Any, stack: ExitStack, receive: Any
+) -> None:
+    class Member(Connection):
+        pass
+
+    one, _ = site.open(site.listen("tcp://127.0.0.1:0", Member, framing="raw"))
+    other, _ = site.open(site.listen("tcp://127.0.0.1:0", Member, framing="lines"))
+    with one, other:
+        with pytest.raises(ValueError, match="line"):
+            site.server.broadcast(b"two\nlines")
+        assert site.server.broadcast(b"good") == 2
+        assert receive(one, 4) == b"good"
+        assert receive(other, 5) == b"good\n"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 import threading
+import zlib
+from base64 import b64encode
+from hashlib import sha1
 from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from netserver import Connection, Reject, Server
+from netserver import Connection, Deflate, Reject, Server
 from netwire import Backoff
 
 SOON = Backoff(first=0.01, cap=0.05)
@@ -167,3 +172,43 @@ def test_refused_by_our_own_on_connect(site: Any, until: Any) -> None:
     connector = site.server.connect(site.url(listener), Unwilling, reconnect=None)
     assert asked.wait(10)
     until(lambda: connector.connection is None)
+
+
+def test_messages_behind_the_answer_stay_in_order(site: Any, journal: Any) -> None:
+    """So much is inflated that they come in several parts."""
+    count = 8
+
+    class Listening(Connection):
+        def on_open(self) -> None:
+            journal.note("said", "open")
+
+        def on_message(self, message: Any) -> None:
+            journal.note("said", int.from_bytes(message[:4]))
+
+    def numbered(number: int) -> bytes:
+        deflater = zlib.compressobj(1, zlib.DEFLATED, -15)
+        data = deflater.compress(number.to_bytes(4) + bytes(400_000))
+        data = (data + deflater.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
+        return b"\xc2\x7e" + len(data).to_bytes(2) + data
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(10)
+        url = f"ws://127.0.0.1:{listening.getsockname()[1]}"
+        site.server.connect(url, Listening, compression=Deflate(), reconnect=None)
+        peer, _ = listening.accept()
+        with peer:
+            peer.settimeout(10)
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += peer.recv(65536)
+            found = re.search(rb"Sec-WebSocket-Key: (\S+)", head, re.IGNORECASE)
+            assert found is not None
+            digest = sha1(found[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+            peer.sendall(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                b"Connection: Upgrade\r\nSec-WebSocket-Accept: " + b64encode(digest) + b"\r\n"
+                b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n\r\n"
+                + b"".join(map(numbered, range(count)))
+            )
+            said = [what for _, what in journal.until("said", count + 1)]
+    assert said == ["open", *range(count)]

@@ -65,3 +65,33 @@ def test_before_it_is_open_and_after() -> None:
     closed.receive(b"\x82")
     closed.receive_eof()
     assert closed.begun(1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "stream"),
+    [
+        ("websocket", b"\x82\xff" + (70_000).to_bytes(8) + b"keys" + b"x"),
+        ("fragments", b"\x02\xff" + (70_000).to_bytes(8) + b"keys" + b"x"),
+        ("envelope", b"570000x"),
+        ("length-prefix", (70_000).to_bytes(4) + b"x"),
+    ],
+)
+def test_a_header_in_drips_does_not_begin_anew(name: str, stream: bytes) -> None:
+    wire = wire_for(name)
+    for at in range(len(stream)):
+        assert wire.receive(stream[at : at + 1]) == []
+        assert wire.begun(float(at)) == 0.0
+
+
+def test_what_was_asked_about_before_is_not_the_next() -> None:
+    wire = opened()
+    short = b"\x82\x81\0\0\0\0x"
+    wire.receive(b"\x82")
+    assert wire.begun(1.0) == 1.0
+    assert wire.receive(short[1:] + b"\x82") == [b"x"]
+    assert wire.begun(2.0) == 2.0
+    envelope = FRAMINGS["envelope"]()
+    envelope.receive(b"1")
+    assert envelope.begun(1.0) == 1.0
+    assert envelope.receive(b"1x1") == [b"x"]
+    assert envelope.begun(2.0) == 2.0
