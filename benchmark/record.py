@@ -26,7 +26,7 @@ RESULTS = Path("benchmark-results")
 KEPT = Path(__file__).parent / "results"  # under version control: what the documents are made of
 _PACKAGES = (
     *("foreman-server", "wsproto", "uvloop", "picows", "websockets", "aiohttp", "uvicorn"),
-    *("aiofastnet", "h11", "isal", "zlib-ng"),
+    *("aiofastnet", "h11", "zlib-ng"),
 )
 _PROGRAMS = {"go": ("go", "version"), "erlang": ("erl", "-version")}
 _NUMBER = re.compile(r"\d+(\.\d+)+")

@@ -66,7 +66,7 @@ class ServerConfig:
         accept_burst: How many it accepts at once after a pause, where there is an ``accept_rate``.
     """
 
-    limits: Limits = field(factory=Limits)
+    limits: Limits = field(factory=Limits, validator=validators.instance_of(Limits))
     receive_limit: int = field(default=256 * 1024, validator=_bytes)
     send_limit: int = field(default=1024 * 1024, validator=_bytes)
     slow_reader: SlowReader = field(

@@ -16,6 +16,7 @@ from netserver.outflow import check_message, encode_ahead
 from netserver.statistics import ConnectionStatistics
 from netwire import Message, Request, State
 from netwire.websocket.close import close_payload
+from netwire.websocket.frames import MAX_CONTROL
 
 if TYPE_CHECKING:
     from foreman import Foreman
@@ -212,7 +213,18 @@ class Connection(Worker):
         self._run_here(self._shell.ending.cut, 1006, "aborted")
 
     def ping(self, payload: bytes = b"") -> None:
-        """Ask the peer to answer (WebSocket only; elsewhere nothing happens). Any thread."""
+        """Ask the peer to answer (WebSocket only; elsewhere nothing happens). Any thread.
+
+        The answer keeps the connection from being taken for dead, and is told to nobody.
+
+        Args:
+            payload: At most 125 bytes.
+
+        Raises:
+            ValueError: It is longer (RFC 6455, section 5.5).
+        """
+        if len(payload) > MAX_CONTROL:
+            raise ValueError(f"a ping has at most {MAX_CONTROL} bytes, not {len(payload)}")
         self._run_here(self._shell.outflow.ping, payload)
 
     def join(self, group: str) -> bool:

@@ -1,7 +1,8 @@
 """The WebSocket protocol (RFC 6455), both roles, without I/O.
 
 Data frames are parsed and built here, and their payloads, compressed ones too, put together within
-limits; wsproto reads control frames, and h11 the HTTP of the handshake.
+limits. So are whole pings, pongs and plain closes, and plain requests to upgrade; wsproto reads
+other control frames, and h11 the HTTP of other handshakes.
 """
 
 from __future__ import annotations

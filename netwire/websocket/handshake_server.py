@@ -43,7 +43,7 @@ class _Rule:
 
 
 # In the order in which they are checked; the first broken one answers. That there is exactly one
-# Host, and that Content-Length is a number, h11 has seen to.
+# Host, and that Content-Length is a number, is seen to where the head is parsed.
 _RULES = (
     _Rule(
         lambda request, version: version != "1.1",

@@ -1,5 +1,7 @@
 """Every frame but the whole data frame: control frames, fragments, frames that arrive in pieces.
 
+A whole binary one in pieces is `netwire.websocket.split.SplitFrame`'s.
+
 Control frames are wsproto's to parse, but for plain ones that are all there: pings and pongs, of
 which a peer may send very many, and the close that says nothing but 1000. wsproto gets exactly
 their bytes: payloads of messages, which may be long and compressed, never pass through it, because
@@ -79,7 +81,7 @@ class FrameReader:
         self._mask = mask
         self._limits = limits
         self._compression = compression
-        self._control: Connection | None = None  # 5 KiB, so not before there is a control frame
+        self._control: Connection | None = None  # 5 KiB, so not before it is needed
         self._message: Assembly | None = None  # the message whose frames are arriving
         # Of the frame that is arriving: bytes that have not, its kind, the key for what is next.
         self._remaining = 0

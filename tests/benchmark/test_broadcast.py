@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,8 +66,9 @@ def test_peers_get_the_same(
     [
         ("loses", "1", "got no reply for 0.5 s"),
         ("loses", "4", "the server did not send back what it was sent"),
-        ("doubles", "1", "got more than the 10 replies|did not send back what it was sent"),
-        ("doubles", "4", "the server did not send back what it was sent"),
+        # What is doubled is one too many, or in the next one's place: as it comes.
+        ("doubles", "1", "got more than the [0-9]+ replies|did not send back what it was sent"),
+        ("doubles", "4", "got more than the [0-9]+ replies|did not send back what it was sent"),
         ("tears", "1", "the server did not send back what it was sent"),
     ],
 )
@@ -90,7 +92,7 @@ def test_a_server_that_gets_it_wrong_is_caught(
     path = tmp_path / "results.json"
     options = ("--outstanding", outstanding, "--strict", "1", "--json", str(path))
     assert main(["broadcast", *SHORT, *options]) == 1
-    assert any(part in capfd.readouterr().err for part in said.split("|"))
+    assert re.search(said, capfd.readouterr().err)
     assert not path.exists()
 
 

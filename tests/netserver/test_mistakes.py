@@ -231,3 +231,19 @@ def test_what_a_server_cannot_be_made_with() -> None:
         Server(foreman=wrong)
     with Server() as server, pytest.raises(TypeError, match=r"a URL is a str.*not {'limit': 5}"):
         server.listen(wrong, Echo)
+
+
+def test_a_ping_that_is_too_long_is_told_to_the_caller_in_any_thread() -> None:
+    with Server() as server, dial(server.listen("tcp://127.0.0.1:0", Echo)) as sock:
+        sock.sendall(b"12hi")
+        assert sock.recv(4) == b"12hi"
+        (connection,) = server.connections
+        with pytest.raises(ValueError, match="at most 125 bytes, not 126"):
+            connection.ping(bytes(126))
+        sock.sendall(b"12hi")
+        assert sock.recv(4) == b"12hi"
+
+
+def test_limits_that_are_none() -> None:
+    with pytest.raises(TypeError, match="limits"):
+        ServerConfig(limits=5)  # type: ignore[arg-type]
