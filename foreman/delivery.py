@@ -80,7 +80,7 @@ class Delivery:
             due = self._due = bool(waiting or self._woken)
         if due:
             self._again = node.loop.call_soon(self._serve)
-        if many and (following := turns.give(self)) is not None:
+        if following := turns.give(self, node.clock(), due):
             following.go_on()
 
     def _pass_over(self, now: float) -> None:

@@ -11,7 +11,7 @@ from attrs import frozen
 from foreman import Foreman, Node, Worker
 from foreman.delivery import FEW
 from foreman.mailbox import post_to_all
-from foreman.turns import OVERDUE, Turns, turns
+from foreman.turns import LENGTH, OVERDUE, Turns, turns
 
 PATIENCE = 15.0
 MANY = 4 * FEW
@@ -75,10 +75,29 @@ def test_one_node_after_the_other(nodes: list[Node]) -> None:
     assert found.take(one, 1.0) is True
     assert found.take(other, 1.001) is False
     assert found.take(other, 1.002) is False
-    assert found.give(one) is other
+    assert found.give(one, 1.002, more=True) is None
+    assert found.give(other, 1.002, more=True) is None, "it is not the other's to give"
+    assert found.take(other, 1.003) is False
+    assert found.give(one, 1.003, more=False) is other
     assert found.take(other, 1.003) is True
-    assert found.give(other) is None
+    assert found.give(other, 1.003, more=False) is None
     assert found.take(one, 1.004) is True
+
+
+def test_a_node_with_more_to_serve_gives_its_turn_back_in_time(nodes: list[Node]) -> None:
+    one, other = (node.delivery for node in nodes)
+    found = Turns()
+    found._needed = True
+    now = 1.0
+    assert found.take(one, now) is True
+    assert found.take(other, now) is False
+    while found.give(one, now, more=True) is None:
+        now += 1e-3
+        assert found.take(one, now) is True
+        assert now < 1.0 + 2 * LENGTH
+    assert now >= 1.0 + LENGTH
+    assert found.take(other, now) is True
+    assert found.take(one, now) is False
 
 
 def test_whoever_keeps_its_turn_is_passed_over(nodes: list[Node]) -> None:
@@ -87,7 +106,7 @@ def test_whoever_keeps_its_turn_is_passed_over(nodes: list[Node]) -> None:
     found._needed = True
     assert found.take(one, 1.0) is True
     assert found.take(other, 1.0 + 2 * OVERDUE) is True
-    assert found.give(one) is None
+    assert found.give(one, 1.0 + 2 * OVERDUE, more=False) is None
     assert found.take(one, 1.0 + 2 * OVERDUE) is False, "it is the other's now"
 
 
@@ -166,7 +185,7 @@ def test_a_node_whose_turn_is_kept_goes_on_without(foreman: Foreman, nodes: list
         post_to_all(workers, Note(1))
         flush(workers)
     finally:
-        following = turns.give(nodes[1].delivery)
+        following = turns.give(nodes[1].delivery, nodes[1].clock(), more=False)
         if following is not None:
             following.go_on()
     assert all(worker.calls == [1] for worker in workers)
