@@ -220,10 +220,21 @@ class Intake:
                 event()
 
     def ended(self) -> None:
-        """The peer will send nothing more; closing is up to us, after what is to be written."""
-        self._shell.outflow.settle()
-        self.take(self._shell.wire.receive_eof())
-        self._shell.ending.finish(b"")
+        """The peer will send nothing more; closing is up to us, after what is to be written.
+
+        On a stream it may well read on: messages that wait for their handler are answered first.
+        """
+        shell = self._shell
+        if shell.serial.size and not shell.can_ping:
+            shell.serial.call(self._end)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        shell = self._shell
+        shell.outflow.settle()
+        self.take(shell.wire.receive_eof())
+        shell.ending.finish(b"")
 
     # ---------------------------------------------------------------- TLS
 

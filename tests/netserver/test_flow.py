@@ -295,9 +295,10 @@ class TestFromElsewhere:
             client.send(b"fine")
             assert client.recv(10) == b"fine"
             connection = site.journal.named("open")[0][1]
-            connection.send(b"two\nlines")
-            site.journal.until("close")
-            assert "line break" in str(site.journal.named("error")[0][2])
+            with pytest.raises(ValueError, match="line break"):
+                connection.send(b"two\nlines")
+            assert connection.send(b"one line") is True
+            assert client.recv(10) == b"one line"
 
 
 def test_a_message_in_a_storm_of_half_open_peers(site: Any) -> None:

@@ -118,3 +118,24 @@ def test_half_closed_is_not_gone(
         assert receive_all(sock) == b"".join(envelope(b"%04d" % n) for n in range(100))
     with suppress(OSError):
         sock.close()
+
+
+def test_what_was_said_before_the_end_is_answered(
+    site: Any, gate: Any, envelope: Any, receive_all: Any, until: Any
+) -> None:
+    """The end is there while the first of three is being handled, and two wait."""
+
+    class Answering(Connection):
+        async def on_message(self, message: bytes) -> None:
+            await gate.passed()
+            self.send(message)
+
+    sock, connection = site.open(site.listen("tcp://127.0.0.1:0", Answering))
+    with sock:
+        said = b"".join(envelope(b"%d" % number) for number in range(3))
+        sock.sendall(said)
+        until(lambda: connection._shell.serial.size == 2, "two to wait")
+        sock.shutdown(socket.SHUT_WR)
+        until(lambda: len(connection._shell.serial._waiting) == 3, "the end to wait behind them")
+        gate.open()
+        assert receive_all(sock) == said
