@@ -299,15 +299,24 @@ class Connection(Worker):
         shell = self._shell
         if shell.state is not _OPEN:
             return False
+        outflow = shell.outflow
+        send: Callable[..., bool] = outflow.send_shared
+        args: tuple[Any, ...] = (message, encoded, key)
         if encoded is None:
-            encoded = {}
-            if not encode_ahead(shell.wire, message, encoded):
+            ahead: dict[Hashable, bytes] = {}
+            if not encode_ahead(shell.wire, message, ahead):
                 return False
+            # Only one of the two waits: the message, or what it is on the wire.
+            data = ahead.get(shell.wire.encoding_key)
+            send, args = (
+                (outflow.send, (message, key))
+                if data is None
+                else (outflow.send_encoded, (data, key))
+            )
         rules = shell.slow_reader
         limit = rules.limit
         cost = len(message) + OVERHEAD
-        handed_over = self._post(shell.outflow.send_shared, (message, encoded, key), cost, limit)
-        if handed_over:
+        if self._post(send, args, cost, limit):
             return True
         # Its node has not come round meanwhile, however the peer reads. So which of them gives way
         # is of no consequence, and with every policy it is the newest.

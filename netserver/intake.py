@@ -225,7 +225,7 @@ class Intake:
         On a stream it may well read on: messages that wait for their handler are answered first.
         """
         shell = self._shell
-        if shell.serial.size and not shell.can_ping:
+        if shell.serial.has_messages and not shell.can_ping:
             shell.serial.call(self._end)
         else:
             self._end()

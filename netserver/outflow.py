@@ -104,6 +104,13 @@ class Outflow:
         data = encoded.get(kind)
         if data is None:
             data = encoded[kind] = wire.encode(message)
+        return self.send_encoded(data, key)
+
+    def send_encoded(self, data: bytes, key: Hashable = None) -> bool:
+        """Send a message that another thread has encoded; False when that cannot be any more."""
+        shell = self._shell
+        if shell.wire.state is not _OPEN or not shell.was_open:
+            return False
         if self._stall is not None:
             return self._stall.keep(data, len(data), key)
         return self.write(data)

@@ -46,6 +46,11 @@ class Serial:
         """Whether an async callback is under way."""
         return self._task is not None
 
+    @property
+    def has_messages(self) -> bool:
+        """Whether messages wait for their handler, empty ones too."""
+        return any(size is not None for _, _, size in self._waiting or ())
+
     def call(self, function: Callable[..., Any], *args: Any, size: int | None = None) -> None:
         """Run a callback now, or after those that are before it.
 

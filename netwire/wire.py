@@ -58,6 +58,7 @@ class Wire(ABC):
             broadcast encodes once; None when each connection's bytes are its own. Bytes that have
             a key depend on nothing but their message, so some may be left out; without one, every
             message that was encoded is written, in order: they may depend on those before them.
+            Where there is a key, `encode` depends on nothing else, and any thread may call it.
         answering: Whether a wire that is CLOSED still encodes, until `conclude` or `receive_eof`:
             messages came in one read with the end, and may be answered before the end is.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 from collections import defaultdict
 from typing import Any
@@ -142,3 +143,23 @@ def test_handlers_that_send_to_each_other(site: Any) -> None:
             if sender != own
         }
         client.close()
+
+
+def test_what_is_handed_over_waits_once(site: Any, envelope: Any, receive: Any) -> None:
+    """It is encoded on the sender's thread, and only that is kept, not the message besides."""
+    blocked, released = threading.Event(), threading.Event()
+
+    def block() -> None:
+        blocked.set()
+        assert released.wait(10)
+
+    sock, connection = site.open(site.listen("tcp://127.0.0.1:0", Silent))
+    with sock:
+        connection.call_soon(block)
+        assert blocked.wait(10)
+        message = b"x" * 100_000
+        held = sys.getrefcount(message)
+        assert connection.send(message) is True
+        assert sys.getrefcount(message) == held
+        released.set()
+        assert receive(sock, len(envelope(message))) == envelope(message)
