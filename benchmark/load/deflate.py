@@ -14,6 +14,7 @@ from benchmark.load.client import Undecodable, WrongByte
 TAIL = b"\x00\x00\xff\xff"  # RFC 7692, section 7.2.2
 LEVEL = 6  # zlib's default, of our requests
 _FIN, _RSV1, _MASKED = 0x80, 0x40, 0x80
+PING = 0x89  # the first byte of a server's ping, which may stand between two frames
 
 
 @frozen(kw_only=True)
@@ -100,10 +101,13 @@ class Inflater:
         """
         self._buffer += data
         while (frame := self._next_frame()) is not None:
-            final, payload = frame
-            assert self._message is not None
+            first, payload = frame
+            if first == PING:
+                continue
+            if self._message is None:
+                self._message, self._compressed = bytearray(), bool(first & _RSV1)
             self._message += payload
-            if final:
+            if first & _FIN:
                 message, self._message = bytes(self._message), None
                 if self._compressed:
                     message = self._inflate(message)
@@ -111,14 +115,15 @@ class Inflater:
                     raise Undecodable
                 yield message
 
-    def _next_frame(self) -> tuple[bool, bytes] | None:
+    def _next_frame(self) -> tuple[int, bytes] | None:
+        """A frame's first byte, and its payload."""
         buffer = self._buffer
         if len(buffer) < 2:
             return None
         byte, length, begin = buffer[0], buffer[1], 2
-        first = self._message is None
-        expected = byte & _FIN | ((byte & _RSV1) | Opcode.TEXT if first else 0)
-        if byte != expected:
+        begins = self._message is None
+        expected = byte & _FIN | ((byte & _RSV1) | Opcode.TEXT if begins else 0)
+        if byte not in (expected, PING):
             raise WrongByte(0, expected, byte)
         if length & _MASKED:
             raise WrongByte(1, length & ~_MASKED, length)
@@ -129,9 +134,7 @@ class Inflater:
             return None
         payload = bytes(buffer[begin : begin + length])
         del buffer[: begin + length]
-        if first:
-            self._message, self._compressed = bytearray(), bool(byte & _RSV1)
-        return bool(byte & _FIN), payload
+        return byte, payload
 
     def _inflate(self, data: bytes) -> bytes:
         try:

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { TEXT = 0x01, FIN = 0x80, RSV1 = 0x40, MASKED = 0x80 };
+enum { TEXT = 0x01, FIN = 0x80, RSV1 = 0x40, MASKED = 0x80, PING = 0x89 };
 
 #ifdef DEFLATE
 #include <zlib.h>
@@ -18,7 +18,7 @@ struct inflater {
     unsigned char head[10]; /* a frame's, as far as it has come */
     unsigned have;
     uint64_t left; /* payload of the frame that is still to come */
-    int in_frame, in_message, compressed, takeover;
+    int in_frame, in_message, control, compressed, takeover;
 };
 
 /* How long the head is, as far as its first bytes tell. */

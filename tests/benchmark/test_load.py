@@ -19,6 +19,8 @@ from benchmark.load.plan import Plan
 from benchmark.load.run import open_client, run
 from benchmark.load.selecting import SelectingClient
 from benchmark.load.stream import Stream, build_stream
+from netserver import Connection, Server, ServerConfig
+from netwire import Deflate
 
 StartServer = Callable[[Callable[[socket.socket, bytes], None]], str]
 
@@ -146,6 +148,54 @@ def test_another_framing_of_the_same_message_is_reported(
             client.run(time.monotonic_ns() + 20_000_000_000)
     finally:
         client.close()
+
+
+def test_pings_between_replies_are_skipped(plan: Plan, start_server: StartServer) -> None:
+    """Wherever they stand, and however they are cut: a server has a heartbeat of its own."""
+    stream = build_stream("ws", 128, 1)
+    pings = b"\x89\x00" + b"\x89\x04ping" + b"\x89\x7d" + bytes(125)
+    answered = 0
+
+    def answer(connection: socket.socket, _request: bytes) -> None:
+        nonlocal answered
+        begin = answered % stream.frames * stream.reply_size
+        answered += 1
+        reply = pings + stream.reply[begin : begin + stream.reply_size] + pings
+        for i in range(0, len(reply), answered):
+            connection.sendall(reply[i : i + answered])
+
+    client = make_client(plan, connect_all([start_server(answer)], None), stream)
+    try:
+        exchange(client, 300)
+        assert client.messages == answered
+    finally:
+        client.close()
+
+
+def test_a_ping_within_a_reply_is_reported(plan: Plan, start_server: StartServer) -> None:
+    stream = build_stream("ws", 128, 1)
+    torn = stream.reply[:64] + b"\x89\x00" + stream.reply[64:130]
+    client = make_client(
+        plan, connect_all([start_server(lambda c, _data: c.sendall(torn))], None), stream
+    )
+    try:
+        with pytest.raises(Mismatch, match="reply 0: byte 64 is 0x89"):
+            client.run(time.monotonic_ns() + 20_000_000_000)
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("deflate", [None, Deflate()], ids=["plain", "deflate"])
+def test_the_heartbeat_of_a_server_is_no_reply(plan: Plan, deflate: Deflate | None) -> None:
+    class Echo(Connection):
+        def on_message(self, message: bytes | str) -> None:
+            self.send(message)
+
+    with Server(config=ServerConfig(ping_interval=0.02, ping_timeout=None)) as server:
+        listener = server.listen("ws://127.0.0.1:0", Echo, compression=deflate)
+        url = f"ws://127.0.0.1:{listener.port}"
+        beaten = evolve(plan, url=url, size=1024, deflate=deflate is not None, seconds=0.5)
+        assert run(beaten, ignore_progress).messages > 0
 
 
 def make_client(plan: Plan, sockets: list[Channel], stream: Stream) -> LoadClient:
