@@ -46,6 +46,7 @@ LISTENERS = {
 
 FEED = "/feed"
 HEADER = struct.Struct("!QI")
+LOOK_EVERY = 10  # messages of the feed: then it is seen whether one waits
 MUCH = 4096  # messages of 4 KiB: more than all buffers take
 
 
@@ -93,9 +94,12 @@ class Log:
 
     Attributes:
         published: Messages of the feed so far; written by the thread that publishes.
+        stalled: When something of the feed was first seen to wait for a reader, `time.monotonic`;
+            None before that. Written by the same thread.
     """
 
     published: int = field(default=0, init=False)
+    stalled: float | None = field(default=None, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)  # guards the next one
     _codes: Counter[str] = field(factory=Counter, init=False)
 
@@ -161,6 +165,9 @@ def _publish(server: Server, command: dict[str, Any], log: Log) -> None:
             time.sleep(rest)
         server.broadcast(HEADER.pack(time.monotonic_ns(), number) + padding, FEED)
         log.published += 1
+        if log.stalled is None and number % LOOK_EVERY == 0:
+            if any(connection.statistics().waiting for connection in server.connections):
+                log.stalled = time.monotonic()
 
 
 def _statistics(server: Server, log: Log) -> dict[str, Any]:
@@ -170,6 +177,7 @@ def _statistics(server: Server, log: Log) -> dict[str, Any]:
         "events": found.events,
         "codes": log.codes(),
         "published": log.published,
+        "stalled": log.stalled,
         "descriptors": len(os.listdir("/proc/self/fd")),
         "nodes": [asdict(node) for node in found.foreman.nodes],
         "counts": found.foreman.events,
