@@ -24,6 +24,7 @@ from foreman.meters import (
 )
 from foreman.roster import Roster
 from foreman.scan import ScanPass
+from foreman.timer_slack import wake_on_time
 
 if TYPE_CHECKING:
     from foreman.worker import Worker
@@ -329,6 +330,7 @@ class Node:
     def _run(self) -> None:
         self.thread_id = threading.get_ident()
         asyncio.set_event_loop(self.loop)
+        wake_on_time()
         if self.clock is perf_counter:
             self._times = ThreadTimes()
         try:

@@ -165,9 +165,9 @@ def _publish(server: Server, command: dict[str, Any], log: Log) -> None:
             time.sleep(rest)
         server.broadcast(HEADER.pack(time.monotonic_ns(), number) + padding, FEED)
         log.published += 1
-        if log.stalled is None and number % LOOK_EVERY == 0:
-            if any(connection.statistics().waiting for connection in server.connections):
-                log.stalled = time.monotonic()
+        looks = log.stalled is None and number % LOOK_EVERY == 0
+        if looks and any(c.statistics().waiting for c in server.connections):
+            log.stalled = time.monotonic()
 
 
 def _statistics(server: Server, log: Log) -> dict[str, Any]:

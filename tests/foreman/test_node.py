@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import sys
 import threading
@@ -17,6 +18,7 @@ from foreman.accounts import CLOSELY_FOR, FOLDED_AT_ONCE
 from foreman.loops import new_loop
 from foreman.meters import OFTEN
 from foreman.seat import Seat
+from foreman.timer_slack import NANOSECONDS
 from tests.foreman.conftest import PATIENCE, LoopFactory, Probe, until
 
 
@@ -88,6 +90,15 @@ def on(node: Node, function: object, *args: object) -> None:
 
     assert node.post(run)
     assert done.wait(PATIENCE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a slack for each thread")
+def test_its_thread_is_woken_on_time(node: Node) -> None:
+    get_timer_slack = 30  # of Linux's <linux/prctl.h>
+    found: list[int] = []
+    node.post(lambda: found.append(ctypes.CDLL(None).prctl(get_timer_slack, 0, 0, 0, 0)))
+    until(lambda: bool(found))
+    assert found == [NANOSECONDS]
 
 
 def test_here_is_its_own_thread(node: Node) -> None:
