@@ -17,9 +17,9 @@ from netwire.http import Response
 
 Message: TypeAlias = bytes | str
 
-# What is read at a time where others wait for their turn: a millisecond or two of work.
-MANY = 1024  # messages
-PART = 8 * 1024  # bytes after which they are counted; a thousand tiny messages
+# What is read at a time where others wait for their turn: a quarter of a millisecond, tiny messages.
+MANY = 512  # messages
+PART = 4 * 1024  # bytes after which they are counted; six hundred tiny messages
 
 
 class State(Enum):

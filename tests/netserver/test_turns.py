@@ -106,6 +106,39 @@ def frames(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
+def test_others_are_polled_between_two_turns(site: Any, served: Served, envelope: Any) -> None:
+    """Or all others would wait for two turns of a connection that always has something to say."""
+    polls = 0
+    seen: list[int] = []
+
+    def count() -> None:
+        nonlocal polls
+        polls += 1
+
+    class Slow(Connection):
+        def on_message(self, message: Any) -> None:
+            seen.append(polls)
+            served.slowly(message)
+            self.send(message)
+
+    one, connection = site.open(site.listen("tcp://127.0.0.1:0", Slow))
+    always, ready = socket.socketpair()
+    with one, always, ready:
+        ready.send(b"x")  # never read, so each time the loop asks who can be read, this one can
+        connection.node.post(connection.node.loop.add_reader, always, count)
+        one.sendall(envelope(b"0") * 2)
+        for _ in range(20):
+            assert one.recv(3) == envelope(b"0")
+            one.sendall(envelope(b"0") * 2)  # behind the other one of the last two
+            assert one.recv(3) == envelope(b"0")
+        gone = threading.Event()
+        connection.node.post(connection.node.loop.remove_reader, always)
+        connection.node.post(gone.set)
+        assert gone.wait(10)
+    counted = seen[:40]  # what is handled later may come when there is nobody to poll any more
+    assert len(set(counted)) == 40
+
+
 @pytest.mark.parametrize("scheme", ["ws", "wss", "tcp"])
 def test_others_have_their_turn_while_a_long_read_is_read(
     site: Any, scheme: str, served: Served, receive: Any, envelope: Any
