@@ -17,7 +17,7 @@ from netwire.http import Response
 
 Message: TypeAlias = bytes | str
 
-# What is read at a time where others wait for their turn: a quarter of a millisecond, tiny messages.
+# What is read at a time where others wait for their turn: a quarter of a millisecond, at most.
 MANY = 512  # messages
 PART = 4 * 1024  # bytes after which they are counted; six hundred tiny messages
 
