@@ -95,7 +95,8 @@ class Carrier:
 
     def _end(self, worker: Worker, seat: Seat, here: Node) -> None:
         """Where it is: it was removed."""
-        here.run(worker, worker._deliver)  # what was handed over before
+        if worker._mailbox is not None:
+            here.run(worker, worker._deliver)  # what was handed over before
         here.run(worker, worker.on_stop)
         worker._home = None
         here.run(worker, worker._left)
@@ -113,7 +114,8 @@ class Carrier:
         if old is None:
             here.run(worker, worker.on_start)
         here.run(worker, worker._arrived, here)
-        here.run(worker, worker._deliver)
+        if worker._mailbox is not None:  # one that is made only now finds the worker at home
+            here.run(worker, worker._deliver)
         if old is not None:
             self._dispatcher.tell(Moved(worker, old, here, here.clock() - left, seat.reason))
             here.run(worker, worker._moved, old, here)

@@ -74,6 +74,7 @@ class Dispatcher:
         self._carrier = Carrier(self, move_timeout)
         self._evacuations = Evacuations(self._seating, self._carrier, self.tell)
         self._tuning = tuning
+        self._strictest: float | None = None  # what it was tuned to last; guarded by the lock
         self.clock = clock
         self.lock = self._seating.lock
 
@@ -361,11 +362,11 @@ class Dispatcher:
     def follow_strictest(self) -> None:
         """Tune the interpreter to the strictest latency declared anywhere."""
         with self.lock:  # so that the last to look is the last to wish
-            strictest = min(
-                (n.roster.latencies[0] for n in self._seating.ledger.nodes if n.roster.latencies),
-                default=None,
-            )
-            self._tuning.follow(strictest)
+            declared = [n.roster.latencies for n in self._seating.ledger.nodes]
+            strictest = min([latencies[0] for latencies in declared if latencies], default=None)
+            if strictest != self._strictest:  # seldom, but asked for each worker
+                self._strictest = strictest
+                self._tuning.follow(strictest)
 
     def collect(self) -> bool:
         """As `Tuning.collect`."""

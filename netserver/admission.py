@@ -63,7 +63,7 @@ class Admission:
         except Reject as refusal:
             self._refuse(refusal)
             return None
-        if isawaitable(result):
+        if result is not None and isawaitable(result):
             return self._wait(result, request)
         self._admit(request)
         return None

@@ -63,8 +63,8 @@ class Serial:
                 self._waiting = deque()
             self._waiting.append((function, args, size))
             self.size += size or 0
-        else:
-            self.follow(self._begin(function, args))
+        elif (rest := self._begin(function, args)) is not None:
+            self._start(rest)
 
     def call_first(self, function: Callable[..., Any], *args: Any) -> None:
         """Run a callback that brings no message now, or before all those that wait."""
@@ -79,8 +79,8 @@ class Serial:
             if self._last is None:
                 self._last = deque()
             self._last.append(function)
-        else:
-            self.follow(self._begin(function, ()))
+        elif (rest := self._begin(function, ())) is not None:
+            self._start(rest)
 
     def follow(self, result: object) -> None:
         """A callback returned something: if it can be awaited, later ones wait for its end."""
@@ -160,7 +160,8 @@ class Serial:
         except BaseException as error:  # as in Node.run
             self._shell.ending.fail(error)
             return None
-        return result if isawaitable(result) else None
+        # Most return None, and to ask about it takes a microsecond.
+        return result if result is not None and isawaitable(result) else None
 
     async def _guarded(self, awaitable: Awaitable[object]) -> None:
         try:

@@ -65,7 +65,7 @@ class Shell(asyncio.Protocol):
     Attributes:
         node: Where it is.
         transport: None on the way between two nodes, and at the end.
-        pauses: Why it is not read at the moment.
+        pauses: Why it is not read at the moment: bits of `Pause`.
         vigil: Looks after the peer while the handler has enough to do, and a little longer.
         socket: What is carried on the way; None otherwise.
         doorstep: What stands in for it on arrival; None otherwise.
@@ -125,7 +125,7 @@ class Shell(asyncio.Protocol):
         self.vigil: Vigil | None = None
         self.was_open = False
         self._parting = False
-        self.pauses = Pause(0)
+        self.pauses = 0
 
     @property
     def state(self) -> State:
@@ -156,7 +156,7 @@ class Shell(asyncio.Protocol):
     @property
     def is_arriving(self) -> bool:
         """Whether something came before it was here, and is told in the next turn of the loop."""
-        return Pause.ARRIVING in self.pauses
+        return bool(self.pauses & Pause.ARRIVING)
 
     # ---------------------------------------------------------------- the transport's calls
 
@@ -244,7 +244,7 @@ class Shell(asyncio.Protocol):
         if error is not None and self.wire.state is not State.CLOSED:
             self.ending.note(1006, f"the connection was lost: {error}")
         self.node.run(self.connection, self.intake.after, self.ending.lost)
-        if Pause.MOVING not in self.pauses:
+        if not self.pauses & Pause.MOVING:
             self.intake.go_on()  # it waits no longer for a peer that is to read first
 
     @property
@@ -327,16 +327,16 @@ class Shell(asyncio.Protocol):
 
     # ---------------------------------------------------------------- reading or not
 
-    def pause_reading(self, reason: Pause) -> None:
+    def pause_reading(self, reason: int) -> None:
         """Stop reading for a reason; reading goes on when no reason is left."""
         transport = self.transport
         if not self.pauses and transport is not None and not transport.is_closing():
             transport.pause_reading()
         self.pauses |= reason
-        if reason is Pause.HANDLER and self.vigil is None and transport is not None:
+        if reason == Pause.HANDLER and self.vigil is None and transport is not None:
             self.vigil = Vigil(self)  # it ends by itself when the reason has gone
 
-    def resume_reading(self, reason: Pause) -> None:
+    def resume_reading(self, reason: int) -> None:
         """A reason not to read is gone."""
         paused, self.pauses = self.pauses, self.pauses & ~reason
         transport = self.transport

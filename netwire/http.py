@@ -16,11 +16,12 @@ class Headers(Mapping[str, str]):
         lines: ``(name, value)`` pairs in the order in which they came.
     """
 
-    __slots__ = ("_lines", "_packed")
+    __slots__ = ("_found", "_lines", "_packed")
 
     def __init__(self, lines: tuple[tuple[str, str], ...] = ()) -> None:
         self._lines: tuple[tuple[str, str], ...] | None = lines
         self._packed = ""
+        self._found: dict[str, list[str]] | None = None  # the values by name, until `pack`
 
     @property
     def lines(self) -> tuple[tuple[str, str], ...]:
@@ -39,7 +40,7 @@ class Headers(Mapping[str, str]):
         """
         if self._lines:
             self._packed = "\n".join(f"{name}:{value}" for name, value in self._lines)
-            self._lines = None
+            self._lines = self._found = None
 
     def __getitem__(self, name: str) -> str:
         found = self.get_all(name)
@@ -55,8 +56,14 @@ class Headers(Mapping[str, str]):
 
     def get_all(self, name: str) -> list[str]:
         """Every value of ``name``, one per line; empty when there is none."""
-        name = name.lower()
-        return [value for key, value in self.lines if key.lower() == name]
+        found = self._found
+        if found is None:
+            lines, found = self._lines, {}
+            for key, value in self.lines:
+                found.setdefault(key.lower(), []).append(value)
+            if lines is not None:
+                self._found = found
+        return list(found.get(name.lower(), ()))
 
     def __repr__(self) -> str:
         return f"Headers({self.lines!r})"
