@@ -130,6 +130,17 @@ class Wire(ABC):
             LocalError: The wire is not open.
         """
 
+    def head(self, message: bytes) -> bytes | None:
+        """What `encode` puts ahead of this message, where that is all it does to it.
+
+        So a long message can be written behind it, and is not copied. None where it is changed,
+        and where the wire is not open: `encode` has to be asked then.
+
+        Raises:
+            ValueError: The protocol cannot carry it.
+        """
+        return None
+
     def accept(
         self, subprotocol: str | None = None, headers: tuple[tuple[str, str], ...] = ()
     ) -> bytes:

@@ -93,6 +93,11 @@ class Envelope(Framing):
             return (_HEADERS[length] if length < _SHORT else _header(length)) + message
         return super().encode(message)
 
+    def head(self, message: bytes) -> bytes | None:
+        if self.transform is not None or self.state is not _OPEN:
+            return None
+        return _header(len(message))
+
     def encode_payload(self, payload: bytes) -> bytes:
         length = len(payload)
         return (_HEADERS[length] if length < _SHORT else _header(length)) + payload

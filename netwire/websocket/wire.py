@@ -367,6 +367,11 @@ class WebSocket(Wire):
             return build_frame(TEXT, payload, self._mask_out)
         raise TypeError(f"a message is bytes or str, not {type(message).__name__}")
 
+    def head(self, message: bytes) -> bytes | None:
+        if self.state is not _OPEN or self._altered or self._mask_out:
+            return None
+        return build_header(BINARY, len(message))
+
     def _encode_altered(self, message: Message) -> bytes:
         if not isinstance(message, bytes | str):
             raise TypeError(f"a message is bytes or str, not {type(message).__name__}")

@@ -10,13 +10,14 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from foreman import NotRunning
 from netclient import blocking
-from netserver import Connection, ServerConfig
+from netserver import Connection, ServerConfig, SlowReader
 from netserver.backlog import MOST_CONTROL, OVERHEAD
-from netserver.outflow import CORK_LIMIT
+from netserver.outflow import CORK_LIMIT, LONG_MESSAGE
 
 pytestmark = pytest.mark.both_loops
 
@@ -73,6 +74,47 @@ def test_a_peer_that_does_not_read_is_cut(site: Any, scheme: str, envelope: Any)
     with other:
         other.sendall(b"12hi")
         assert other.recv(10) == b"12hi"
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss", "tcp", "tls"])
+@pytest.mark.parametrize("late", [False, True])
+def test_long_messages_keep_their_place_among_short_ones(
+    site: Any, scheme: str, late: bool, envelope: Any, receive: Any
+) -> None:
+    """They are written in another way, whether or not the peer reads before all were sent."""
+    sizes = [5, LONG_MESSAGE, LONG_MESSAGE - 1, 300_000, 7, 7, LONG_MESSAGE + 1, 100_000, 3] * 20
+    sent = [bytes([number]) * size for number, size in enumerate(sizes)]
+    pushed = threading.Event()
+    paused: list[bool] = []
+
+    class Pushing(Connection):
+        def on_message(self, message: object) -> None:
+            for each in sent:
+                assert self.send(each)
+                paused.append(self._shell.outflow.paused)
+            pushed.set()
+
+    def frame(message: bytes) -> bytes:
+        if scheme in ("ws", "wss"):
+            return Frame(Opcode.BINARY, message).serialize(mask=False)
+        return bytes(envelope(message))
+
+    listener = site.listen(
+        f"{scheme}://127.0.0.1:0", Pushing, slow_reader=SlowReader(policy="wait", limit=10**8)
+    )
+    expected = b"".join(map(frame, sent))
+    with site.dial(listener) as peer:
+        if scheme in ("ws", "wss"):
+            peer.sendall(HANDSHAKE)
+            while receive(peer, 1) != b"\r" or receive(peer, 3) != b"\n\r\n":
+                pass
+            peer.sendall(Frame(Opcode.BINARY, b"go").serialize(mask=True))
+        else:
+            peer.sendall(envelope(b"go"))
+        if late:
+            assert pushed.wait(10)
+            assert paused[-1]
+        assert receive(peer, len(expected)) == expected
 
 
 @pytest.mark.parametrize("config", [SMALL], ids=["small"])
