@@ -17,7 +17,7 @@ def plain_table(*columns: str, label: str | None = None) -> Table:
     """
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
     if label is not None:
-        table.add_column(label, no_wrap=True)
+        table.add_column(label, overflow="fold")  # the figures are never cut
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     return table
