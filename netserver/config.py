@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from attrs import field, frozen, validators
 
 from netserver.slow_reader import SlowReader
 from netwire import Limits
+from netwire.checks import of_kind, seconds, whole
 
-_seconds: Any = validators.and_(validators.gt(0), validators.lt(math.inf))
-_perhaps: Any = validators.optional(_seconds)
-_bytes: Any = validators.and_(validators.instance_of(int), validators.gt(0))
+_perhaps: Any = validators.optional(seconds)
 
 
 @frozen(kw_only=True)
@@ -66,31 +64,29 @@ class ServerConfig:
         accept_burst: How many it accepts at once after a pause, where there is an ``accept_rate``.
     """
 
-    limits: Limits = field(factory=Limits, validator=validators.instance_of(Limits))
-    receive_limit: int = field(default=256 * 1024, validator=_bytes)
-    send_limit: int = field(default=1024 * 1024, validator=_bytes)
-    slow_reader: SlowReader = field(
-        factory=SlowReader, validator=validators.instance_of(SlowReader)
-    )
-    write_high_water: int = field(default=64 * 1024, validator=_bytes)
-    handshake_timeout: float = field(default=5.0, validator=_seconds)
-    write_timeout: float = field(default=10.0, validator=_seconds)
-    close_timeout: float = field(default=5.0, validator=_seconds)
+    limits: Limits = field(factory=Limits, validator=of_kind(Limits))
+    receive_limit: int = field(default=256 * 1024, validator=whole)
+    send_limit: int = field(default=1024 * 1024, validator=whole)
+    slow_reader: SlowReader = field(factory=SlowReader, validator=of_kind(SlowReader))
+    write_high_water: int = field(default=64 * 1024, validator=whole)
+    handshake_timeout: float = field(default=5.0, validator=seconds)
+    write_timeout: float = field(default=10.0, validator=seconds)
+    close_timeout: float = field(default=5.0, validator=seconds)
     ping_interval: float | None = field(default=20.0, validator=_perhaps)
     ping_timeout: float | None = field(default=20.0, validator=_perhaps)
     keepalive_interval: float | None = field(default=20.0, validator=_perhaps)
-    keepalive_timeout: float = field(default=20.0, validator=_seconds)
+    keepalive_timeout: float = field(default=20.0, validator=seconds)
     message_timeout: float | None = field(default=60.0, validator=_perhaps)
     first_message_timeout: float | None = field(default=None, validator=_perhaps)
     idle_timeout: float | None = field(default=None, validator=_perhaps)
-    grace: float = field(default=10.0, validator=_seconds)
-    backlog: int = field(default=1024, validator=_bytes)
-    max_connections: int | None = field(default=None, validator=validators.optional(_bytes))
+    grace: float = field(default=10.0, validator=seconds)
+    backlog: int = field(default=1024, validator=whole)
+    max_connections: int | None = field(default=None, validator=validators.optional(whole))
     max_connections_per_address: int | None = field(
-        default=None, validator=validators.optional(_bytes)
+        default=None, validator=validators.optional(whole)
     )
     accept_rate: float | None = field(default=None, validator=_perhaps)
-    accept_burst: int = field(default=64, validator=_bytes)
+    accept_burst: int = field(default=64, validator=whole)
 
     @property
     def periods(self) -> tuple[float, ...]:

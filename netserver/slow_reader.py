@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from attrs import evolve, field, frozen, validators
+
+from netwire.checks import one_of, positive, whole
 
 Policy: TypeAlias = Literal["close", "wait", "drop_new", "drop_old", "latest"]
 
@@ -21,8 +23,6 @@ AGE_IN_LATENCIES = 100
 # longer than a packet that is lost twice, 3 s.
 LEAST_AGE_TO_DROP = 1.0
 LEAST_AGE_TO_CLOSE = 5.0
-
-_limit: Any = validators.optional(validators.and_(validators.instance_of(int), validators.gt(0)))
 
 
 @frozen(kw_only=True)
@@ -64,10 +64,10 @@ class SlowReader:
         close_code: What ``close`` closes with: 1008, a policy, or 1013, try again later.
     """
 
-    policy: Policy = field(default="close", validator=validators.in_(POLICIES))
-    limit: int | None = field(default=None, validator=_limit)
-    max_age: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
-    close_code: int = field(default=1008, validator=validators.in_((1008, 1013)))
+    policy: Policy = field(default="close", validator=one_of(POLICIES))
+    limit: int | None = field(default=None, validator=validators.optional(whole))
+    max_age: float | None = field(default=None, validator=validators.optional(positive))
+    close_code: int = field(default=1008, validator=one_of((1008, 1013)))
 
     @property
     def drops(self) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
-_positive = validators.and_(validators.instance_of(int), validators.gt(0))
+from netwire.checks import whole
 
 
 @frozen(kw_only=True)
@@ -22,7 +22,7 @@ class Limits:
         headers: Most header lines in a head; refused with 431.
     """
 
-    message: int = field(default=1024 * 1024, validator=_positive)
-    fragments: int = field(default=1024, validator=_positive)
-    head: int = field(default=16 * 1024, validator=_positive)
-    headers: int = field(default=100, validator=_positive)
+    message: int = field(default=1024 * 1024, validator=whole)
+    fragments: int = field(default=1024, validator=whole)
+    head: int = field(default=16 * 1024, validator=whole)
+    headers: int = field(default=100, validator=whole)

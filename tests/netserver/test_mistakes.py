@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 from foreman import Foreman
-from netserver import Connection, Listener, Reject, Server, ServerConfig, events
-from netwire import Message, UrlError
+from netserver import Connection, Listener, Reject, Server, ServerConfig, SlowReader, events
+from netwire import Limits, Message, UrlError
 
 PATIENCE = 30.0
 
@@ -244,6 +245,24 @@ def test_a_ping_that_is_too_long_is_told_to_the_caller_in_any_thread() -> None:
         assert sock.recv(4) == b"12hi"
 
 
-def test_limits_that_are_none() -> None:
-    with pytest.raises(TypeError, match="limits"):
-        ServerConfig(limits=5)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (ServerConfig, {"limits": 5}, "limits is a Limits, not 5"),
+        (ServerConfig, {"ping_interval": "20"}, "ping_interval is a number, not '20'"),
+        (ServerConfig, {"ping_interval": 0}, "ping_interval must be more than 0, not 0"),
+        (ServerConfig, {"grace": math.inf}, "grace must be finite"),
+        (ServerConfig, {"grace": math.nan}, "grace must be more than 0, not nan"),
+        (ServerConfig, {"grace": None}, "grace is a number, not None"),
+        (ServerConfig, {"send_limit": 1.5}, "send_limit is a whole number, not 1.5"),
+        (ServerConfig, {"send_limit": True}, "send_limit is a whole number, not True"),
+        (ServerConfig, {"max_connections": -1}, "max_connections must be more than 0, not -1"),
+        (Limits, {"message": 0}, "message must be more than 0, not 0"),
+        (SlowReader, {"max_age": "1"}, "max_age is a number, not '1'"),
+        (SlowReader, {"policy": "no"}, "policy is one of 'close', .*, not 'no'"),
+        (SlowReader, {"close_code": 1000}, "close_code is one of 1008, 1013, not 1000"),
+    ],
+)
+def test_an_option_that_cannot_be(make: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{message}$"):
+        make(**options)
