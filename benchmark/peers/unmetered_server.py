@@ -22,7 +22,7 @@ def data_received(self: Shell, data: bytes) -> None:
     if long:
         intake.whole_reads = intake.whole_reads + 1 if len(data) >= WHOLE_READ else 0
         if intake.whole_reads >= MOST_WHOLE:
-            intake.end_turn()
+            intake.pause()
     outflow = self.outflow
     if outflow.gathered is None:  # as `Outflow.cork`
         outflow.gathered = []
