@@ -116,7 +116,7 @@ class Intake:
         """Read nothing more until those had their turn who are ready to be read already."""
         self._shell.pause_reading(Pause.TURN)
         if self._turn is None:
-            self._turn = self._shell.node.loop.call_soon(self._next_turn)
+            self._turn = self._shell.node.loop.call_soon(self._read_on)
 
     def end_turn(self) -> None:
         """Read nothing more, and hand nothing out, until the others on this node had their turn."""
@@ -151,6 +151,14 @@ class Intake:
             if not isinstance(event, bytes | str | events.More):
                 self._handle(event)
 
+    def _read_on(self) -> None:
+        self._turn = None
+        self.whole_reads = 0
+        if self._rest is None:
+            self._shell.resume_reading(Pause.TURN)
+        else:
+            self.end_turn()
+
     def _await_others(self) -> None:
         # A loop calls what is ready before it asks again who can be read. Two turns of one
         # connection in a row were twice as long a wait for all others.
@@ -164,7 +172,7 @@ class Intake:
             shell.resume_reading(Pause.TURN)
             return
         shell.node.run(shell.connection, self._go_on)
-        if self._rest is None:
+        if self._rest is None and shell.transport is not None:
             self.end_turn()  # reading, too, would be a turn in a row
 
     def _go_on(self) -> None:

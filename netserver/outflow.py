@@ -82,10 +82,10 @@ class Outflow:
         """Encode and write; False when the connection is not open or the message gave way."""
         if not self.direct:
             return self._send_later(message, key)
-        if type(message) is bytes and len(message) >= LONG_MESSAGE and self._shell.tls is None:
-            head = self._shell.wire.head(message)
-            if head is not None:
-                return self._send_long(head, message, key)
+        if type(message) is bytes and len(message) >= LONG_MESSAGE:
+            header = self._header_of(message)
+            if header is not None:
+                return self._send_long(header, message, key)
         try:
             data = self._shell.wire.encode(message)
         except LocalError:  # it closes, or is closed
@@ -123,7 +123,16 @@ class Outflow:
             return self._stall.keep(data, len(data), key)
         return self.write(data)
 
-    def _send_long(self, head: bytes, message: bytes, key: Hashable) -> bool:
+    def _header_of(self, message: bytes) -> bytes | None:
+        """What the message can be written behind; None where the two have to be one piece."""
+        shell = self._shell
+        # asyncio's own transports would join them, and those of some versions never pause for what
+        # comes in pieces (CPython's issue 127655).
+        if shell.tls is not None or isinstance(shell.transport, asyncio.Transport):
+            return None
+        return shell.wire.header_of(message)
+
+    def _send_long(self, header: bytes, message: bytes, key: Hashable) -> bool:
         """Write a message behind its header, without a copy."""
         self.flush()
         transport = self._shell.transport
@@ -131,7 +140,7 @@ class Outflow:
             return self._send_later(message, key)
         if transport is None or transport.is_closing() or self.ended:
             return False
-        transport.writelines((head, message))
+        transport.writelines((header, message))
         return True
 
     def _send_later(self, message: Message, key: Hashable) -> bool:

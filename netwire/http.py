@@ -58,10 +58,10 @@ class Headers(Mapping[str, str]):
         """Every value of ``name``, one per line; empty when there is none."""
         found = self._found
         if found is None:
-            lines, found = self._lines, {}
-            for key, value in self.lines:
+            lines, found = self.lines, {}
+            for key, value in lines:
                 found.setdefault(key.lower(), []).append(value)
-            if lines is not None:
+            if self._lines is lines:  # otherwise it was packed meanwhile
                 self._found = found
         return list(found.get(name.lower(), ()))
 

@@ -130,7 +130,7 @@ class Wire(ABC):
             LocalError: The wire is not open.
         """
 
-    def head(self, message: bytes) -> bytes | None:
+    def header_of(self, message: bytes) -> bytes | None:
         """What `encode` puts ahead of this message, where that is all it does to it.
 
         So a long message can be written behind it, and is not copied. None where it is changed,

@@ -14,6 +14,7 @@ from benchmark.load.client import Undecodable, WrongByte
 TAIL = b"\x00\x00\xff\xff"  # RFC 7692, section 7.2.2
 LEVEL = 6  # zlib's default, of our requests
 _FIN, _RSV1, _MASKED = 0x80, 0x40, 0x80
+MOST_CONTROL = 125  # bytes of a control frame's payload
 PING = 0x89  # the first byte of a server's ping, which may stand between two frames
 
 
@@ -127,6 +128,8 @@ class Inflater:
             raise WrongByte(0, expected, byte)
         if length & _MASKED:
             raise WrongByte(1, length & ~_MASKED, length)
+        if byte == PING and length > MOST_CONTROL:
+            raise WrongByte(1, MOST_CONTROL, length)
         if length > 125:
             begin += 2 if length == 126 else 8
             length = int.from_bytes(buffer[2:begin], "big")

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { TEXT = 0x01, FIN = 0x80, RSV1 = 0x40, MASKED = 0x80, PING = 0x89 };
+enum { TEXT = 0x01, FIN = 0x80, RSV1 = 0x40, MASKED = 0x80, PING = 0x89, MOST_CONTROL = 125 };
 
 #ifdef DEFLATE
 #include <zlib.h>

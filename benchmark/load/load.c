@@ -34,11 +34,11 @@ static int queue(struct load *load, struct connection *c, uint64_t messages, uin
 }
 
 static int receive(struct load *load, struct connection *c) {
-    uint64_t before = wire_answered(&c->wire);
+    uint64_t before = wire_answered(&c->wire), received = c->wire.received;
     int status = wire_receive(&c->wire, load->buffer, &load->report->failure);
     if (status) return status;
     uint64_t now = now_ns(), after = wire_answered(&c->wire);
-    c->heard = now;
+    if (c->wire.received > received) c->heard = now;
     for (uint64_t i = before; i < after; i++) report_record(load->report, load->histogram, now - c->sent_at[i % load->in_flight]);
     load->report->messages += after - before;
     return load->sending ? queue(load, c, after - before, now) : OK;

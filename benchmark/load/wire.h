@@ -19,7 +19,7 @@
 enum { OK = 0, MISMATCH = 1, UNASKED = 2, LOST = 3, FAILED = 4, CORRUPT = 5 };
 enum { EVENTS = 64, BUFFER = 1 << 18 };
 enum { PLAIN = 0, WITH_TAKEOVER = 1, WITHOUT_TAKEOVER = 2 };
-enum { WHOLE_TEXT = FIN | TEXT, WHOLE_BINARY = FIN | 0x02, PING_LENGTH = 0x80 };
+enum { WHOLE_TEXT = FIN | TEXT, WHOLE_BINARY = FIN | 0x02, PING_LENGTH = 0x100 };
 
 struct ring {
     uint64_t frames, request_size, reply_size;
@@ -120,29 +120,39 @@ static int wire_flush(struct wire *w, int epoll, uint64_t most, struct failure *
     return OK;
 }
 
-/* How much of this is a ping between two replies of a WebSocket server. It is not answered: what
- * we go on to send tells that we are there. */
-static uint64_t wire_skip_ping(struct wire *w, const char *data, uint64_t size) {
+/* Go past a ping between two replies of a WebSocket server, as far as it is there; `done` is where
+ * in the data it begins, and then where it ends. It is not answered: what we go on to send tells
+ * that we are there, and an audience, which sends nothing, is for servers that do not ask. */
+static int wire_skip_ping(struct wire *w, const char *data, uint64_t size, uint64_t *done,
+                          struct failure *failure) {
     const struct ring *ring = w->ring;
     unsigned char usual = (unsigned char)ring->reply[0];
-    uint64_t done = 0;
-    if (!w->ping && size && (unsigned char)data[0] == PING &&
+    if (!w->ping && *done < size && (unsigned char)data[*done] == PING &&
         (usual == WHOLE_TEXT || usual == WHOLE_BINARY) && !(w->received % ring->reply_size)) {
         w->ping = PING_LENGTH;
-        done = 1;
+        (*done)++;
     }
-    if (w->ping == PING_LENGTH && done < size) w->ping = data[done++] & 0x7f;
-    if (w->ping == PING_LENGTH) return done;
-    uint64_t left = size - done, piece = w->ping < left ? w->ping : left;
+    if (w->ping == PING_LENGTH && *done < size) {
+        w->ping = (unsigned char)data[(*done)++];
+        if (w->ping > MOST_CONTROL) {
+            failure->offset = 1;
+            failure->expected = MOST_CONTROL;
+            failure->received = (int32_t)w->ping;
+            return wire_fail(w, failure, MISMATCH, 0);
+        }
+    }
+    if (w->ping == PING_LENGTH) return OK;
+    uint64_t left = size - *done, piece = w->ping < left ? w->ping : left;
     w->ping -= (unsigned)piece;
-    return done + piece;
+    *done += piece;
+    return OK;
 }
 
 static int wire_compare(struct wire *w, const char *data, uint64_t size, struct failure *failure) {
     const struct ring *ring = w->ring;
-    uint64_t length = ring->frames * ring->reply_size;
-    uint64_t done = w->ping ? wire_skip_ping(w, data, size) : 0;
-    while (done < size) {
+    uint64_t length = ring->frames * ring->reply_size, done = 0;
+    int status = w->ping ? wire_skip_ping(w, data, size, &done, failure) : OK;
+    while (!status && done < size) {
         uint64_t owed = w->queued * ring->reply_size - w->received;
         uint64_t left = size - done < owed ? size - done : owed;
         uint64_t piece = left < length ? left : length;
@@ -153,9 +163,9 @@ static int wire_compare(struct wire *w, const char *data, uint64_t size, struct 
             while (i < piece && received[i] == expected[i]) i++;
             w->received += i;
             done += i;
-            uint64_t skipped = wire_skip_ping(w, data + done, size - done);
-            done += skipped;
-            if (skipped) continue;
+            uint64_t before = done;
+            status = wire_skip_ping(w, data, size, &done, failure);
+            if (status || done > before) continue;
             if (!piece) return wire_fail(w, failure, UNASKED, 0);
             failure->offset = w->received % ring->reply_size;
             failure->expected = (unsigned char)expected[i];
@@ -165,7 +175,7 @@ static int wire_compare(struct wire *w, const char *data, uint64_t size, struct 
         done += piece;
         w->received += piece;
     }
-    return OK;
+    return status;
 }
 
 #ifdef DEFLATE
@@ -199,8 +209,9 @@ static int wire_unpack(struct wire *w, const char *data, uint64_t size, struct f
             if (f->have < head_size(f->head, f->have)) continue;
             int byte = f->head[0], expected = expected_byte(f, byte);
             f->control = byte == PING;
-            if ((byte != expected && !f->control) || f->head[1] & MASKED) {
-                failure->offset = byte == expected;
+            int known = byte == expected || f->control;
+            if (!known || f->head[1] & MASKED || (f->control && f->head[1] > MOST_CONTROL)) {
+                failure->offset = known;
                 failure->received = f->head[failure->offset];
                 failure->expected = failure->offset ? byte & ~MASKED : expected;
                 return wire_fail(w, failure, MISMATCH, 0);

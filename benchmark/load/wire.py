@@ -14,13 +14,13 @@ from benchmark.load.client import (
     Undecodable,
     WrongByte,
 )
-from benchmark.load.deflate import PING, Inflater
+from benchmark.load.deflate import MOST_CONTROL, PING, Inflater
 from benchmark.load.native_tls import Channel
 from benchmark.load.stream import Stream
 
 BUFFER = 1 << 18
 _WHOLE = (0x81, 0x82)  # the first byte of a WebSocket message in one frame
-_PING_LENGTH = 128  # stands for the length of a ping that has not come
+_PING_LENGTH = 256  # stands for the length of a ping that has not come
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -181,7 +181,9 @@ class Wire:
         if self._ping == _PING_LENGTH:
             if done == len(data):
                 return done
-            self._ping, done = data[done] & 127, done + 1
+            self._ping, done = data[done], done + 1
+            if self._ping > MOST_CONTROL:
+                raise Mismatch(self.number, self.answered, 1, MOST_CONTROL, self._ping)
         skipped = min(self._ping, len(data) - done)
         self._ping -= skipped
         return done + skipped

@@ -6,6 +6,8 @@ zeros; then the payload: ``b"15hello"``, ``b"10"`` for an empty one.
 
 from __future__ import annotations
 
+from typing import Any
+
 from netwire.errors import MessageTooBig, ProtocolError
 from netwire.events import Event
 from netwire.framing.base import Framing
@@ -51,6 +53,14 @@ class Envelope(Framing):
 
     __slots__ = ()
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # The short ways here are for what an envelope is, and not for what a subclass makes of it.
+        if cls.encode is Envelope.encode and cls.encode_payload is not Envelope.encode_payload:
+            cls.encode = Framing.encode  # type: ignore[method-assign]
+        if cls.encode is not Envelope.encode and cls.header_of is Envelope.header_of:
+            cls.header_of = Framing.header_of  # type: ignore[method-assign]
+
     def receive(self, data: bytes) -> list[Event]:
         # Mostly one short message comes at a time, and all of it: without the calls, and the care
         # for what is before and behind it, that the rest is worth.
@@ -93,7 +103,7 @@ class Envelope(Framing):
             return (_HEADERS[length] if length < _SHORT else _header(length)) + message
         return super().encode(message)
 
-    def head(self, message: bytes) -> bytes | None:
+    def header_of(self, message: bytes) -> bytes | None:
         if self.transform is not None or self.state is not _OPEN:
             return None
         return _header(len(message))

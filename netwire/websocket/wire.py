@@ -367,7 +367,7 @@ class WebSocket(Wire):
             return build_frame(TEXT, payload, self._mask_out)
         raise TypeError(f"a message is bytes or str, not {type(message).__name__}")
 
-    def head(self, message: bytes) -> bytes | None:
+    def header_of(self, message: bytes) -> bytes | None:
         if self.state is not _OPEN or self._altered or self._mask_out:
             return None
         return build_header(BINARY, len(message))

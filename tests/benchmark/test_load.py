@@ -185,6 +185,23 @@ def test_a_ping_within_a_reply_is_reported(plan: Plan, start_server: StartServer
         client.close()
 
 
+@pytest.mark.parametrize("length", [0x80, 0x84, 126, 127])
+def test_a_ping_that_is_none_is_reported(
+    plan: Plan, start_server: StartServer, length: int
+) -> None:
+    """Masked, or longer than a control frame may be."""
+    stream = build_stream("ws", 128, 1)
+    wrong = b"\x89" + bytes([length]) + bytes(8) + stream.reply[:130]
+    client = make_client(
+        plan, connect_all([start_server(lambda c, _data: c.sendall(wrong))], None), stream
+    )
+    try:
+        with pytest.raises(Mismatch, match=f"reply 0: byte 1 is {length:#04x}"):
+            client.run(time.monotonic_ns() + 20_000_000_000)
+    finally:
+        client.close()
+
+
 @pytest.mark.parametrize("deflate", [None, Deflate()], ids=["plain", "deflate"])
 def test_the_heartbeat_of_a_server_is_no_reply(plan: Plan, deflate: Deflate | None) -> None:
     class Echo(Connection):

@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from websockets.sync.client import connect
 from foreman import Foreman, Node, NotRunning, events
 from netclient import blocking
 from netserver import Connection, Server, ServerConfig
-from netwire import Limits
+from netwire import Limits, State
 
 pytestmark = pytest.mark.both_loops
 
@@ -322,6 +323,40 @@ class TestTheMomentIsBad:
             gone.result(10)
             assert sock.recv(1) == b""
             site.journal.until("close")
+
+    def test_removed_while_it_arrives_with_messages_that_came_too_early(
+        self, site: Any, envelope: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """They have turns of their own, in the last of which everything is let go of."""
+        removed = threading.Event()
+        handled: list[bytes] = []
+
+        class Removed(Connection):
+            async def attach(self, node: Node) -> None:
+                await super().attach(node)
+                if self.state is State.OPEN:  # this is not its first node
+                    site.foreman.remove(self)
+                    removed.set()
+                    sock.sendall(envelope(b"hello") * 3)
+                    while not self._shell.doorstep._early:  # read before the worker runs here
+                        await asyncio.sleep(0)
+
+            def on_message(self, message: bytes) -> None:
+                handled.append(message)
+                time.sleep(0.001)  # longer than a turn
+
+        sock, connection = site.open(site.listen("tcp://127.0.0.1:0", Removed))
+        with sock:
+            node = connection.node
+            site.foreman.move(connection, site.foreman.spawn())
+            assert removed.wait(10)
+            site.journal.until("close")
+        passed = threading.Event()
+        node.loop.call_soon_threadsafe(passed.set)
+        assert passed.wait(10)
+        site.foreman.stop()  # whatever there was to be run has been
+        assert handled == [b"hello"] * 3
+        assert not [record for record in caplog.records if record.exc_info]
 
     def test_one_that_pulls_stays(self, site: Any, envelope: Any, receive: Any) -> None:
         class Pulling(Connection):
