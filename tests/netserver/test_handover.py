@@ -338,7 +338,9 @@ class TestTheMomentIsBad:
                     site.foreman.remove(self)
                     removed.set()
                     sock.sendall(envelope(b"hello") * 3)
-                    while not self._shell.doorstep._early:  # read before the worker runs here
+                    doorstep = self._shell.doorstep
+                    assert doorstep is not None
+                    while not doorstep._early:  # read before the worker runs here  # noqa: ASYNC110
                         await asyncio.sleep(0)
 
             def on_message(self, message: bytes) -> None:
