@@ -97,9 +97,10 @@ class TlsEngine:
         if not self.handshaken or self._closing:
             raise LocalError("cannot encrypt: TLS is " + ("closed" if self._closing else "not up"))
         try:
-            taken = self._object.write(data) if data else 0
-            while taken < len(data):
-                taken += self._object.write(memoryview(data)[taken:])
+            # All of it at once: a memory buffer is never full, and Python does not ask OpenSSL for
+            # partial writes (SSL_MODE_ENABLE_PARTIAL_WRITE of SSL_CTX_set_mode).
+            if data:
+                self._object.write(data)
         except ssl.SSLError as error:
             raise _failure(error, b"") from error
         return self._outgoing.read()

@@ -82,6 +82,7 @@ class Wire(ABC):
         (after ``accept``, and after `netwire.events.More`).
         """
 
+    @abstractmethod
     def begun(self, now: float, *, anew: bool = False) -> float | None:
         """When the message that has begun and not ended was first asked about.
 
@@ -94,7 +95,6 @@ class Wire(ABC):
         Returns:
             None between two messages, and where a protocol cannot tell.
         """
-        return None
 
     def receive_part(self, data: bytes) -> list[Event]:
         """The same as `receive`, but it stops where it would take long, and tells `More` then.

@@ -20,7 +20,7 @@ class Lines(Framing):
             # Only new bytes are searched and nothing is joined, so a dripped line costs no more.
             if self._rest:
                 self._rest += data
-            elif data:
+            else:
                 self.keep(data, 0)
             self._check(self._rest)
             return
