@@ -98,8 +98,8 @@ class Evacuations:
     def _call_off(self, evacuation: Evacuation) -> None:
         """Nobody else needs to leave the node, which goes on."""
         evacuation.call_off()
-        if self._by_node.get(evacuation.node) is evacuation:
-            del self._by_node[evacuation.node]
+        # It may have been forgotten, with its node, by a stop; there is no other of that node.
+        self._by_node.pop(evacuation.node, None)
         self._seating.ledger.end_action(evacuation.node, self._seating.clock())
         self._seating.ledger.unsettle(evacuation.node, self._seating.clock())
 

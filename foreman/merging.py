@@ -48,10 +48,8 @@ def merge(snapshot: Snapshot, rules: BestFit) -> list[Action]:
                 f"after {patience:g} s of calm, what {node.count} workers there need can be kept "
                 f"on {' and '.join(hosts)} as well"
             )
-        elif len(nodes) - len(leaving) > 1:
-            reason = f"nobody was there for {patience:g} s"
         else:
-            break
+            reason = f"nobody was there for {patience:g} s"
         leaving.add(node.name)
         actions.append(Retire(node.name, reason))
         if len(actions) == at_once:

@@ -89,8 +89,6 @@ def _move_offenders(
     left = list(known)
     for group in sorted(known, key=lambda group: group.hold, reverse=True):
         one_of_many = group.hold <= victim / 2 and group.required_latency <= victim
-        if left == [group] and group.count == 1:
-            continue
         if not group.movable or homeless.everywhere(group, node, snapshot, rules):
             if group.hold > victim and group is not obstacle.victim:
                 return []  # whoever else goes, the victim waits for this one

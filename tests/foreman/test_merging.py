@@ -127,6 +127,18 @@ def test_a_stuck_nodes_replacement_is_not_retired_again() -> None:
     assert retired(review(stuck, other, node("spare"))) is not None
 
 
+@pytest.mark.parametrize(("there_are", "go"), [(2, 1), (31, 1), (32, 2), (48, 3)])
+@pytest.mark.parametrize("demands", [[], [LIGHT]], ids=["empty", "light"])
+def test_where_there_are_many_one_of_sixteen_goes(
+    demands: list[Demand], there_are: int, go: int
+) -> None:
+    actions = review(*[node(f"n{number}", demands) for number in range(there_are)])
+    leaving = {action.node for action in actions if isinstance(action, Retire)}
+    assert len(leaving) == len(actions) == go
+    for action in actions:
+        assert not any(f"on {name} " in action.reason for name in leaving), "they take nobody"
+
+
 some = st.lists(demands, min_size=1, max_size=5)
 
 

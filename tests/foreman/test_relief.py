@@ -8,7 +8,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreman import BestFit, NodeView, Relocate
+from foreman import BestFit, Demand, NodeView, Placement, Relocate
 from foreman.decisions import Action
 from foreman.demand import Snapshot
 from foreman.feasibility import find_obstacle
@@ -120,6 +120,30 @@ def test_a_few_misses_without_a_cause_are_nobodys_fault() -> None:
 def test_several_nodes_are_relieved_at_once() -> None:
     actions = review(node("a", [STRICT, OFFENDER]), node("b", [STRICT, OFFENDER]))
     assert moved(actions) == [("a", "app.Offender", 1), ("b", "app.Offender", 1)]
+
+
+def test_no_place_is_looked_for_again_for_those_much_alike() -> None:
+    """In one review: there may be hundreds of nodes, and as many to look through for each."""
+    asked: list[str | None] = []
+
+    class Noting(BestFit):
+        def place(
+            self,
+            demand: Demand,
+            snapshot: Snapshot,
+            home: str | None = None,
+            avoid: str | None = None,
+        ) -> Placement:
+            asked.append(avoid)
+            return super().place(demand, snapshot, home, avoid)
+
+    a, b = node("a", [STRICT, OFFENDER]), node("b", [STRICT, OFFENDER])
+    assert Noting().review(snapshot(a, b, max_nodes=2)) == []
+    assert asked == ["a"]
+    quicker = node("b", [STRICT, evolve(OFFENDER, hold=0.2)])
+    asked.clear()
+    assert Noting().review(snapshot(a, quicker, max_nodes=2)) == []
+    assert sorted(filter(None, asked)) == ["a", "b"]
 
 
 # ---------------------------------------------------------------- what is promised stays feasible
