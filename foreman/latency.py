@@ -47,16 +47,14 @@ def check_declaration(worker_class: type) -> None:
         TypeError: ``required_latency`` was assigned to a class that existed already, or comes from
             a base class that is no worker's: what is declared would get lost.
     """
-    for owner in worker_class.__mro__:
-        found = vars(owner).get("required_latency")
-        if isinstance(found, DeclaredLatency):
-            return
-        if found is not None:
-            raise TypeError(
-                f"{owner.__name__}.required_latency is a plain {type(found).__name__}, which hides"
-                " what workers declare: set it in the class body of a subclass of Worker, or on"
-                " each worker, but not on a class that exists already"
-            )
+    owner = next(owner for owner in worker_class.__mro__ if "required_latency" in vars(owner))
+    found = vars(owner)["required_latency"]
+    if not isinstance(found, DeclaredLatency):
+        raise TypeError(
+            f"{owner.__name__}.required_latency is a plain {type(found).__name__}, which hides"
+            " what workers declare: set it in the class body of a subclass of Worker, or on"
+            " each worker, but not on a class that exists already"
+        )
 
 
 class DeclaredLatency:

@@ -71,6 +71,17 @@ def test_a_latency_assigned_to_a_class_that_exists(foreman: Foreman) -> None:
     foreman.remove(late).result(PATIENCE)
 
 
+def test_no_latency_at_all_assigned_to_a_class(foreman: Foreman) -> None:
+    """It hides what workers declare as any number does."""
+
+    class Late(Probe):
+        pass
+
+    Late.required_latency = None  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"Late.required_latency is a plain NoneType"):
+        foreman.add(Late())
+
+
 def test_a_latency_of_a_class_that_is_no_worker(foreman: Foreman) -> None:
     class Strict:
         required_latency = 0.25
