@@ -33,6 +33,12 @@ def test_the_cap_is_a_number_of_nodes(max_nodes: Any) -> None:
         Foreman(max_nodes=max_nodes)
 
 
+@pytest.mark.parametrize("move_timeout", [0, -0.5, float("nan")])
+def test_workers_have_some_time_to_move(move_timeout: float) -> None:
+    with pytest.raises(ValueError, match=f"a positive time, seconds, not {move_timeout}"):
+        Foreman(move_timeout=move_timeout)
+
+
 def test_nothing_is_placed_before_the_start() -> None:
     foreman = Foreman()
     with pytest.raises(NotRunning, match="call start"):

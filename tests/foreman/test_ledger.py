@@ -12,6 +12,7 @@ from foreman.decisions import Action
 from foreman.demand import NodeView, Snapshot
 from foreman.ledger import (
     BELIEVED_AFTER,
+    BURSTY_FOR,
     ENDS_CALM,
     IN_A_ROW,
     MOST_STAY,
@@ -181,6 +182,14 @@ def test_one_that_could_not_leave_is_asked_again_after_a_rest(book: Book) -> Non
 # ---------------------------------------------------------------- conduct
 
 
+def test_one_that_can_be_moved_by_now_is_otherwise_what_it_was(book: Book) -> None:
+    seat = book.add(fixed := demand(hold=0.001, load=0.1, movable=False))
+    book.ledger.free(seat)
+    assert seat.demand == evolve(fixed, movable=True)
+    (group,) = book.view().groups
+    assert (group.movable, group.count, group.load) == (True, 1, 0.1)
+
+
 def test_a_node_is_shown_as_it_is_now(book: Book) -> None:
     assert book.view().groups == ()
     book.add()
@@ -252,10 +261,25 @@ def test_a_burst_that_was_seen_is_remembered(book: Book) -> None:
     assert book.view(3.0).bursty
 
 
+def test_a_burst_is_forgotten_after_a_long_calm(book: Book) -> None:
+    """Where somebody is to be placed, too."""
+    book.add(demand())
+    (group,) = book.node.roster.groups()
+    book.ledger.accuse(Relocate("node-1", group, 1, "", bursty=True), 1.0)
+    book.ledger.end_action(book.node, 2.0)
+    assert book.view(2.0 + BURSTY_FOR).bursty
+    book.ledger.place(demand(), 0.0)
+    assert book.policy.shown[-1].nodes[0].bursty
+    assert not book.view(3.0 + BURSTY_FOR).bursty
+    book.ledger.place(demand(), 0.0)
+    assert not book.policy.shown[-1].nodes[0].bursty
+
+
 def test_a_node_that_has_ended_is_not_asked_about(book: Book) -> None:
     """What is said of it may come late, from another thread."""
     book.ledger.strike_off(book.node)
     book.ledger.was_late(book.node, 1.0)
+    book.ledger.mark_stuck(book.node, True)
     book.ledger.end_action(book.node, 1.0)
     book.ledger.unsettle(book.node, 1.0)
     assert not book.ledger.is_retiring(book.node)

@@ -145,6 +145,30 @@ def test_each_step_of_a_coroutine_is_a_hold(node: Node, clock: Clock) -> None:
     assert (holds.count, holds.mean, holds.worst) == (3, 2.0, 3.0)
 
 
+def test_a_metered_coroutine_may_be_awaited_by_what_is_no_hold(node: Node, clock: Clock) -> None:
+    worker = Worker()
+    got: list[str] = []
+    done = threading.Event()
+
+    async def step() -> str:
+        clock.now += 1.0
+        await asyncio.sleep(0)
+        clock.now += 3.0
+        return "its result"
+
+    async def whole() -> None:
+        clock.now += 10.0
+        got.append(await node.metered(worker, step()))
+        clock.now += 10.0
+        done.set()
+
+    node.run_coroutine(whole())
+    assert done.wait(PATIENCE)
+    assert got == ["its result"]
+    holds = worker.statistics().holds
+    assert (holds.count, holds.mean, holds.worst) == (2, 2.0, 3.0)
+
+
 @pytest.fixture
 def timed(loop_factory: LoopFactory, post: Post) -> Iterator[Node]:
     """A node in real time, where something may be lost of it."""

@@ -120,3 +120,13 @@ def test_a_node_that_ends_slowly_is_waited_for_by_stop(foreman: Foreman) -> None
     assert not stopping.is_alive()
     assert not other._thread.is_alive()
     assert threads() == set()
+
+
+def test_a_node_that_ended_before_it_is_dismissed_is_not_kept(foreman: Foreman) -> None:
+    node = foreman.spawn()
+    pool = foreman._dispatcher._seating.pool
+    assert node.stop(PATIENCE)
+    with foreman._dispatcher.lock:
+        foreman._dispatcher._seating.ledger.strike_off(node)
+        pool.dismiss(node)
+        assert pool._dismissed == []

@@ -175,3 +175,23 @@ def test_a_scan_that_always_raises_is_logged_now_and_then(
     assert worker.statistics().errors >= 20
     logged = [record for record in caplog.records if record.exc_info]
     assert 1 <= len(logged) < 20
+
+
+def test_what_is_raised_before_the_first_scan_silences_none(
+    foreman: Foreman, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both are logged: what will not be raised again, and the first scan that raises."""
+
+    class Unready(Scanner):
+        def on_start(self) -> None:
+            raise RuntimeError("not ready")
+
+        def scan(self) -> None:
+            super().scan()
+            raise RuntimeError("not scanned")
+
+    worker = Unready(0.01)
+    foreman.add(worker)
+    worker.wait_for(2)
+    logged = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
+    assert logged[:2] == ["not ready", "not scanned"]
