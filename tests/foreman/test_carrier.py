@@ -297,6 +297,38 @@ def test_one_that_never_arrived_was_never_started(foreman: Foreman) -> None:
     assert foreman.statistics().workers == 0
 
 
+class Careless(Reluctant):
+    """Raises in what the kinds of workers override to learn that they end."""
+
+    def _left(self) -> None:
+        raise RuntimeError("as it left")
+
+    def _fail(self, error: BaseException) -> None:
+        super()._fail(error)
+        if self.log == ["start"]:
+            raise RuntimeError("as it failed")
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["node ended", "cannot arrive"])
+def test_one_that_raises_when_it_ends_is_let_go_all_the_same(
+    foreman: Foreman, caplog: pytest.LogCaptureFixture, ended: bool
+) -> None:
+    worker = Careless()
+    foreman.add(worker)
+    assert worker.started.wait(PATIENCE)
+    target = foreman.spawn()
+    if ended:
+        assert target.stop(PATIENCE)
+    else:
+        worker.attach_error = OSError("no descriptor")
+    assert foreman.move(worker, target).result(PATIENCE) is False
+    assert worker.node is None
+    assert foreman.statistics().workers == 0
+    foreman.remove(worker).result(PATIENCE)
+    text = "raised on leaving" if ended else "raised when it was told of its failure"
+    assert text in caplog.text
+
+
 def test_futures_cannot_be_cancelled_so_nobody_beside_them_hangs(
     foreman: Foreman, settled: Reluctant
 ) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
+from typing import Any
 
 import pytest
 
 from foreman import BestFit, Foreman, Node, NotMovable
+from foreman.decisions import Spawn
+from foreman.dispatcher import _forget_peaks
 from foreman.events import Moved, Retired, Spawned, Stayed, Stuck
 from foreman.interpreter import has_lock
 from foreman.ledger import BELIEVED_AFTER
@@ -17,12 +21,15 @@ from tests.foreman.conftest import (
     Handler,
     Heard,
     MakeForeman,
+    Probe,
     Reluctant,
+    Told,
     groups_on,
     handle,
     handle_until,
     until,
 )
+from tests.foreman.simulation import SimNode
 
 pytestmark = pytest.mark.alone
 
@@ -230,3 +237,68 @@ def test_what_one_did_long_ago_is_forgotten_while_it_rests(foreman: Foreman, hea
         return offender.holds.peak == 0.0 and max(holds) < STRICT
 
     until(forgotten)
+
+
+class Hesitant(Handler):
+    """Cannot be moved until it is free."""
+
+    free = False
+
+    @property
+    def movable(self) -> bool:
+        return self.free
+
+
+def test_one_that_never_could_be_moved_is_asked_again_while_it_rests(foreman: Foreman) -> None:
+    worker = Hesitant()
+    node = foreman.add(worker)
+    handle_until([worker], lambda: not any(group.movable for group in groups_on(foreman, node)))
+    assert foreman._dispatcher.rest(node) < math.inf, "it is to be asked again"
+    worked = threading.Event()
+    node.post(worked.set)
+    assert worked.wait(PATIENCE)
+    assert not any(group.movable for group in groups_on(foreman, node))
+    worker.free = True
+
+    def asked() -> bool:
+        foreman._dispatcher.rest(node)
+        return all(group.movable for group in groups_on(foreman, node))
+
+    until(asked)
+
+
+def test_one_that_has_gone_is_not_counted_again_when_it_was_to_be_asked(foreman: Foreman) -> None:
+    worker = Hesitant()
+    node = foreman.add(worker)
+    seat = worker._seat
+    assert seat is not None
+    foreman.remove(worker).result(PATIENCE)
+    worker.free = True
+    foreman._dispatcher._ask_again(node, [seat])
+    assert groups_on(foreman, node) == ()
+
+
+def test_what_one_did_is_forgotten_only_where_it_runs() -> None:
+    """It may have gone on since: another node's thread does not touch its meter."""
+    worker = Probe()
+    here: Any = SimNode("node-1")
+    elsewhere: Any = SimNode("node-2")
+    worker._home = here
+    worker.holds.peak = 0.5
+    _forget_peaks(elsewhere, [worker])
+    assert worker.holds.peak == 0.5
+    _forget_peaks(here, [worker])
+    assert worker.holds.peak == 0.0
+
+
+def test_a_review_spawns_no_more_nodes_than_there_may_be(
+    make_foreman: MakeForeman, heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = Told()
+    foreman = make_foreman(policy=policy, on_event=heard, max_nodes=2)
+    foreman.spawn("by hand")
+    policy.order(foreman, lambda snapshot: [Spawn("as told")] * 3)
+    assert [event.reason for event in heard.wait_for(Spawned, 2)] == ["by hand", "as told"]
+    foreman.stop()  # so that nothing is told any more
+    assert len(heard.all(Spawned)) == 2
+    assert "the review failed" not in caplog.text
