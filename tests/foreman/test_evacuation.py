@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from foreman import BestFit, Foreman, Node, NotMovable
-from foreman.decisions import Relocate, Retire
+from foreman import BestFit, Demand, Foreman, Node, NotMovable
+from foreman.decisions import Place, Placement, Relocate, Retire
 from foreman.demand import Snapshot
 from foreman.evacuation import AT_ONCE, AT_ONCE_IN_NEED, COST, SHARE_OF_TIME, Evacuation
 from foreman.evacuations import LEAST_IDLE
@@ -298,6 +298,64 @@ def test_a_node_nobody_can_be_taken_from_lives_on(make_foreman: MakeForeman, hea
     went_well(foreman, loose, strict)
 
 
+def relocate(node: Node, count: int | None = None) -> Callable[[Snapshot], list[Relocate]]:
+    """An order to move so many of one group away; None means all there are on the node."""
+
+    def order(snapshot: Snapshot) -> list[Relocate]:
+        (view,) = (view for view in snapshot.nodes if view.name == node.name)
+        if count is not None:
+            return [Relocate(node.name, view.groups[0], count, "as told")]
+        return [Relocate(node.name, group, group.count, "as told") for group in view.groups]
+
+    return order
+
+
+def test_those_for_whom_there_is_no_place_stay(make_foreman: MakeForeman, heard: Heard) -> None:
+    policy = Told()
+    foreman = make_foreman(policy=policy, on_event=heard, max_nodes=1)
+    worker = Reluctant()
+    node = foreman.add(worker)
+    assert worker.started.wait(PATIENCE)
+    policy.order(foreman, relocate(node))
+    until(lambda: not policy.orders and not foreman._dispatcher._evacuations)
+    lives_on(foreman, node)
+    assert worker.node is node
+    assert not worker.leaving.is_set()
+    went_well(foreman, worker)
+    assert not heard.all(Moved)
+
+
+class Clinging(Told):
+    """Sends those who are to leave a node to that same node."""
+
+    def place(
+        self, demand: Demand, snapshot: Snapshot, home: str | None = None, avoid: str | None = None
+    ) -> Placement:
+        if avoid is not None:
+            return Place(avoid, "where it is")
+        return super().place(demand, snapshot, home, avoid)
+
+
+@pytest.mark.parametrize("retires", [True, False])
+def test_a_policy_that_sends_them_where_they_are_moves_nobody(
+    make_foreman: MakeForeman, heard: Heard, retires: bool
+) -> None:
+    policy = Clinging()
+    foreman = make_foreman(policy=policy, on_event=heard)
+    foreman.spawn()
+    home, workers = foreman.spawn(), [Reluctant() for _ in range(3)]
+    settle(foreman, home, workers)
+    moved = len(heard.all(Moved))
+    policy.order(foreman, Retire(home.name, "as told") if retires else relocate(home))
+    until(lambda: not policy.orders and not foreman._dispatcher._evacuations)
+    assert {worker.node for worker in workers} == {home}
+    assert not any(worker.leaving.is_set() for worker in workers)
+    assert len(heard.all(Moved)) == moved
+    went_well(foreman, *workers)
+    lives_on(foreman, home)
+    assert not heard.all(Retired)
+
+
 # ---------------------------------------------------------------- what comes between
 
 
@@ -319,6 +377,48 @@ def test_declared_anew_twice_on_the_way(
     assert worker.node is not None
     assert list(worker.node.roster.latencies) == [0.3]
     went_well(foreman, worker)
+
+
+def test_a_node_that_some_are_leaving_may_be_retired(
+    foreman: Foreman, policy: Told, heard: Heard, shelter: Node, home: Node
+) -> None:
+    """Those who are on their way are waited for, and the others leave as well."""
+    workers = [Reluctant() for _ in range(3)]
+    settle(foreman, home, workers)
+    for worker in workers:
+        worker.may_leave.clear()
+    policy.order(foreman, relocate(home, 1))
+    until(lambda: any(worker.leaving.is_set() for worker in workers))
+    policy.order(foreman, Retire(home.name, "the test wants it"))
+    until(lambda: all(worker.leaving.is_set() for worker in workers))
+    assert home in foreman.nodes
+    for worker in workers:
+        worker.may_leave.set()
+    retired(foreman, heard, home)
+    assert home not in {worker.node for worker in workers}
+    went_well(foreman, *workers)
+
+
+def test_a_retiring_node_that_is_to_be_relieved_goes_on(
+    foreman: Foreman, policy: Told, heard: Heard, shelter: Node, home: Node
+) -> None:
+    """What is to be done about broken promises comes first: only those it names leave."""
+    workers = [Reluctant() for _ in range(AT_ONCE + 3)]
+    settle(foreman, home, workers)
+    for worker in workers:
+        worker.may_leave.clear()
+    policy.order(foreman, Retire(home.name, "the test wants it"))
+    until(lambda: sum(worker.leaving.is_set() for worker in workers) == AT_ONCE)
+    policy.order(foreman, relocate(home, 1))
+    until(lambda: sum(worker.leaving.is_set() for worker in workers) == AT_ONCE + 1)
+    for worker in workers:
+        worker.may_leave.set()
+    until(lambda: not foreman._dispatcher._evacuations)
+    until(lambda: sum(settled_elsewhere(worker, home) for worker in workers) == AT_ONCE + 1)
+    lives_on(foreman, home)
+    assert len(home.workers) == 2
+    assert not heard.all(Retired)
+    went_well(foreman, *workers)
 
 
 @pytest.mark.parametrize("step", ["leaving", "arriving"])
