@@ -140,9 +140,9 @@ def test_no_place_is_looked_for_again_for_those_much_alike() -> None:
     a, b = node("a", [STRICT, OFFENDER]), node("b", [STRICT, OFFENDER])
     assert Noting().review(snapshot(a, b, max_nodes=2)) == []
     assert asked == ["a"]
-    quicker = node("b", [STRICT, evolve(OFFENDER, hold=0.2)])
+    slower = node("b", [STRICT, evolve(OFFENDER, hold=0.2)])
     asked.clear()
-    assert Noting().review(snapshot(a, quicker, max_nodes=2)) == []
+    assert Noting().review(snapshot(a, slower, max_nodes=2)) == []
     assert sorted(filter(None, asked)) == ["a", "b"]
 
 
