@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from contextlib import suppress
 
 # Of Linux's <linux/prctl.h>.
 _PR_SET_TIMERSLACK = 29
@@ -21,12 +21,8 @@ def wake_on_time() -> None:
     done in all, 4 % less. Threads and processes that this one starts are woken
     so, too. Where there is no such thing nothing happens.
     """
-    if sys.platform != "linux":
-        return
-    try:
+    # Another system than Linux, or a Python or a C library without it.
+    with suppress(ImportError, OSError, AttributeError):
         import ctypes
 
-        set_option = ctypes.CDLL(None).prctl
-    except (ImportError, OSError, AttributeError):  # a Python, or a system library, without it
-        return
-    set_option(_PR_SET_TIMERSLACK, ctypes.c_ulong(NANOSECONDS), 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(NANOSECONDS), 0, 0, 0)
