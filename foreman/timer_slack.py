@@ -18,8 +18,8 @@ def wake_on_time() -> None:
     that much was lost each time the lock was wanted: up to half as much again as the interval,
     several times for a message. Beside a client that floods another node, the p99 of good ones was
     measured at 0.66 to 0.81 ms, and at 0.85 to 2.2 without this; what two threads that compute got
-    done in all, 4 % less. Threads and processes that this one starts are woken
-    so, too. Where there is no such thing nothing happens.
+    done in all, 4 % less. Threads and processes that this one starts are woken so, too. Where there
+    is no such thing nothing happens.
     """
     # Another system than Linux, or a Python or a C library without it.
     with suppress(ImportError, OSError, AttributeError):

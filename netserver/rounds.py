@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# How long connections are looked at before the others on the node are due, seconds. As long as one
-# connection may hand out messages for: about a hundred of them.
+# How long connections are looked at before the others on the node are due, seconds: about a hundred
+# of them.
 QUANTUM = 0.4e-3
 
 # Slots to the shortest period, so that nobody is looked at much too late, and the longest and the

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 from attrs import Attribute, field, frozen, validators
 
+from netwire.checks import whole
+
 
 def _seconds(instance: object, attribute: Attribute[float], value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -45,12 +47,7 @@ class Backoff:
     )
     cap: float = field(default=30.0, validator=_seconds)
     reset_after: float = field(default=10.0, validator=_seconds)
-    attempts: int | None = field(
-        default=None,
-        validator=validators.optional(
-            validators.and_(validators.instance_of(int), validators.gt(0))
-        ),
-    )
+    attempts: int | None = field(default=None, validator=validators.optional(whole))
 
     def __attrs_post_init__(self) -> None:
         if self.cap < self.first:
