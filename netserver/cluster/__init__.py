@@ -1,0 +1,1 @@
+"""Many servers as one: groups, presence, history and routing by identity."""
