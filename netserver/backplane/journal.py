@@ -31,12 +31,16 @@ class Page:
     Args:
         epoch: Names the journal itself: offsets of another epoch mean nothing in this one.
         records: In order.
-        complete: Whether it is sure that nothing is missing between the offset and the first.
+        floor: Nothing of the subject is missing behind this offset; where it is not known for
+            sure, the offset of the first record that is kept.
+        last: The offset of the newest message of the whole journal when it was read: what is
+            stored later, on any subject, has a higher one.
     """
 
     epoch: str
     records: tuple[Record, ...]
-    complete: bool
+    floor: int
+    last: int
 
 
 # Subject, offset of the subject's message before it (0 for none), and the message itself; called
