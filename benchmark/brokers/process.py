@@ -1,0 +1,150 @@
+"""A broker's process: started, waited for, frozen, killed and started again on the same port."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from attrs import define, field
+
+from benchmark.errors import BenchmarkError
+
+STOP_TIMEOUT = 10.0  # seconds; after it, SIGKILL
+LOG_SHOWN = 2000  # bytes of a failed broker's log
+
+
+class BrokerMissing(BenchmarkError):
+    """The broker's program is not on this machine."""
+
+
+def find_program(name: str, package: str) -> str:
+    """Where a broker's program is.
+
+    Args:
+        name: Its name, looked for on the path and where Debian has its daemons.
+        package: The system's package that has it.
+
+    Raises:
+        BrokerMissing: It is not there.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise BrokerMissing(f"{name} is not installed: apt-get install {package}")
+    return found
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections on a port of 127.0.0.1."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@define(kw_only=True, eq=False)
+class BrokerProcess:
+    """One broker, through several lives of it. Blocks; not thread-safe.
+
+    It gets a session of its own, and signals go to all of that, so that a start script and what it
+    starts are one.
+
+    Attributes:
+        name: What errors call it.
+        command: Its command line.
+        log: Where its output is kept.
+        ready: Whether it serves.
+        patience: How long it may take until then, seconds.
+        environment: Its environment; None for ours.
+    """
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    ready: Callable[[], bool]
+    patience: float = 10.0
+    environment: Mapping[str, str] | None = None
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def pid(self) -> int:
+        """The id of the process started last."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, for the first time or again, and wait until it serves.
+
+        Raises:
+            BenchmarkError: It ended instead, or took too long.
+        """
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + self.patience
+        while not self.ready():
+            ended = self._process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                self.kill()
+                why = "ended" if ended else f"does not serve after {self.patience:g} s"
+                raise BenchmarkError(f"{self.name} {why}:\n{self._said()}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it in good order: SIGTERM, and SIGKILL when that takes too long."""
+        if self._process is None:
+            return
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)  # a frozen one would not hear of it
+        try:
+            self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._process is None:
+            return
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def freeze(self) -> None:
+        """Halt it: its connections stay, and nothing comes from it."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Not once it was waited for: its id may be another's by then.
+        if self._process is not None and self._process.returncode is None:
+            try:
+                os.killpg(self._process.pid, number)
+            except ProcessLookupError:
+                pass  # it ended by itself
+
+    def _said(self) -> str:
+        return self.log.read_bytes()[-LOG_SHOWN:].decode(errors="replace")
