@@ -8,6 +8,7 @@ from netserver.backplane.base import Backplane, LinkState, check_subject
 from netserver.backplane.errors import (
     BackplaneError,
     BackplaneUrlError,
+    BrokerRefuses,
     JournalError,
     LinkDown,
     MissingEngine,
@@ -21,6 +22,7 @@ __all__ = [
     "Backplane",
     "BackplaneError",
     "BackplaneUrlError",
+    "BrokerRefuses",
     "Journal",
     "JournalError",
     "LinkDown",
@@ -39,8 +41,8 @@ __all__ = [
 _ENGINES: dict[str, tuple[str, str, str, str]] = {
     "memory": ("netserver.backplane.memory", "MemoryBackplane", "", ""),
     "zmq": ("netserver.backplane.zeromq", "ZmqBackplane", "zmq", "zmq"),
-    "amqp": ("netserver.backplane.amqp", "AmqpBackplane", "aio_pika", "amqp"),
-    "amqps": ("netserver.backplane.amqp", "AmqpBackplane", "aio_pika", "amqp"),
+    "amqp": ("netserver.backplane.amqp", "AmqpBackplane", "pamqp", "amqp"),
+    "amqps": ("netserver.backplane.amqp", "AmqpBackplane", "pamqp", "amqp"),
     "nats": ("netserver.backplane.nats", "NatsBackplane", "nats", "nats"),
     "tls+nats": ("netserver.backplane.nats", "NatsBackplane", "nats", "nats"),
 }
@@ -65,7 +67,7 @@ def make_backplane(url: str) -> Backplane:
     try:
         engine = getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        if not library or (error.name or "").partition(".")[0] not in (library, "aiormq"):
+        if not library or (error.name or "").partition(".")[0] != library:
             raise
         raise MissingEngine(parsed.scheme, extra) from error
     backplane = engine(parsed)

@@ -6,6 +6,7 @@ BackplaneError (ServerError)
 ├── SubjectError (ValueError)       a subject that cannot be one
 ├── PayloadTooLarge (ValueError)    a message that the engine does not carry
 ├── JournalError                    what keeps history refuses, or is not there
+├── BrokerRefuses                   the broker will not have us, however often we ask
 └── LinkDown (ConnectionError)      there is no link to the broker at the moment
 """
 
@@ -99,6 +100,21 @@ class LinkDown(BackplaneError, ConnectionError):
 
     def __str__(self) -> str:
         return f"the backplane's link is down: {self.reason}"
+
+
+class BrokerRefuses(BackplaneError):
+    """The broker will not have us, however often we ask: wrong credentials, rights that we lack.
+
+    Attributes:
+        reason: What it said.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the broker refuses: {self.reason}"
 
 
 class JournalError(BackplaneError):

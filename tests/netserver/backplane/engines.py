@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 from attrs import frozen
 
+from tests.netserver.backplane.brokers import shared_rabbitmq
+
 _names = itertools.count()
 
 
@@ -26,4 +28,12 @@ def memory() -> Iterator[SameUrl]:
     yield SameUrl(f"memory://contract-{next(_names)}")
 
 
-ENGINES: dict[str, Callable[[], AbstractContextManager[SameUrl]]] = {"memory": memory}
+@contextmanager
+def amqp() -> Iterator[SameUrl]:
+    yield SameUrl(f"{shared_rabbitmq().url}?exchange=contract-{next(_names)}")
+
+
+ENGINES: dict[str, Callable[[], AbstractContextManager[SameUrl]]] = {
+    "memory": memory,
+    "amqp": amqp,
+}

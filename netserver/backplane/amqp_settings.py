@@ -1,0 +1,87 @@
+"""What an ``amqp://`` URL says."""
+
+from __future__ import annotations
+
+import ssl
+from urllib.parse import unquote
+
+from attrs import frozen
+
+from netserver.backplane.amqp_link import Login
+from netserver.backplane.errors import BackplaneUrlError
+from netserver.backplane.url import Address, BackplaneUrl
+
+DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
+
+
+@frozen(kw_only=True)
+class AmqpSettings:
+    """How to reach RabbitMQ, and what to use there.
+
+    Args:
+        servers: Any of them will do.
+        login: What to tell them.
+        exchange: The name of the exchange that all servers share.
+        context: How to encrypt; None for not at all.
+    """
+
+    servers: tuple[Address, ...]
+    login: Login
+    exchange: str
+    context: ssl.SSLContext | None
+
+    @classmethod
+    def parse(cls, url: BackplaneUrl) -> AmqpSettings:
+        """Take a URL's parts.
+
+        Raises:
+            BackplaneUrlError: Something in it is not understood.
+        """
+        servers = url.servers(DEFAULT_PORTS[url.scheme])
+        first, *others = servers
+        if any(each.user is not None for each in others):
+            raise BackplaneUrlError(url.shown, "has credentials behind the first server's")
+        settings = cls(
+            servers=tuple(servers),
+            login=Login(
+                user="guest" if first.user is None else first.user,
+                password="guest" if first.password is None else first.password,
+                vhost=unquote(url.rest.partition("/")[2]) or "/",
+                heartbeat=url.option("heartbeat", _heartbeat, 10),
+            ),
+            exchange=url.option("exchange", _exchange, "foreman"),
+            context=_context(url),
+        )
+        url.refuse_options()
+        return settings
+
+
+def _context(url: BackplaneUrl) -> ssl.SSLContext | None:
+    authority = url.option("ca", str, "")
+    certificate = url.option("cert", str, "")
+    key = url.option("key", str, "")
+    if url.scheme != "amqps":
+        if authority or certificate or key:
+            raise BackplaneUrlError(url.shown, "has certificates, which need amqps://")
+        return None
+    try:
+        context = ssl.create_default_context(cafile=authority or None)
+        if certificate or key:
+            # Without a callable, OpenSSL would ask for the password on the terminal.
+            context.load_cert_chain(certificate or key, key or None, lambda: b"")
+    except OSError as error:  # ssl.SSLError is one
+        raise BackplaneUrlError(url.shown, f"has a certificate that fails: {error}") from error
+    return context
+
+
+def _heartbeat(text: str) -> int:
+    seconds = int(text)
+    if not 1 <= seconds <= 60:
+        raise ValueError("it is 1 to 60 seconds")
+    return seconds
+
+
+def _exchange(text: str) -> str:
+    if not 1 <= len(text.encode()) <= 127 or text.startswith("amq."):
+        raise ValueError("it is 1 to 127 bytes, and does not begin with amq.")
+    return text
