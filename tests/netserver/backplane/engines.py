@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
-from attrs import frozen
+from attrs import define, frozen
 
 from tests.netserver.backplane.brokers import shared_rabbitmq
 
@@ -33,7 +35,35 @@ def amqp() -> Iterator[SameUrl]:
     yield SameUrl(f"{shared_rabbitmq().url}?exchange=contract-{next(_names)}")
 
 
-ENGINES: dict[str, Callable[[], AbstractContextManager[SameUrl]]] = {
+@define
+class Seeded:
+    """The first server is the one that all others are told of."""
+
+    port: int
+    joined: bool = False
+
+    def url(self) -> str:
+        if self.joined:
+            return f"zmq://127.0.0.1:0?seeds=127.0.0.1:{self.port}"
+        self.joined = True
+        return f"zmq://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def zeromq() -> Iterator[Seeded]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    yield Seeded(port)
+
+
+class Joining(Protocol):
+    """An engine under test."""
+
+    def url(self) -> str: ...
+
+
+ENGINES: dict[str, Callable[[], AbstractContextManager[Joining]]] = {
     "memory": memory,
     "amqp": amqp,
+    "zmq": zeromq,
 }

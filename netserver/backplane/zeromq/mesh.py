@@ -1,0 +1,305 @@
+"""This server's links to all others: found, kept, and replaced when they are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+import zmq
+
+from netserver.backplane.url import Address
+from netserver.backplane.zeromq import sockets, wire
+from netserver.backplane.zeromq.curve import Keys
+from netserver.backplane.zeromq.link import Link, LinkLost
+from netserver.backplane.zeromq.peers import Origin, Peers, Phase
+from netserver.backplane.zeromq.publisher import Publisher
+from netserver.backplane.zeromq.wire import NO_KEY, Action, Farewell, Introduction, Kind, PeerInfo
+
+log = logging.getLogger(__name__)
+
+# Each end of a link is heard of so often, seconds, and taken for gone after so long a silence.
+BEAT = 1.0
+SILENCE = 3.0
+
+# How often it is looked what is due, seconds. A look that comes much later was held up together
+# with everything else on this loop, so that nobody could be heard.
+_TICK = 0.5
+_HELD_UP = 1.0
+
+# All peers are told of all others again so often, seconds: two that have lost and forgotten each
+# other find each other through a third.
+_GOSSIP = 10.0
+
+# How often a DNS name is looked up, and how long any look-up may take, seconds.
+_LOOK_UP_EVERY = 5.0
+_LONGEST_LOOK_UP = 2.0
+
+# So long a peer may take to introduce itself, and to acknowledge a subscription, seconds.
+_LONGEST_INTRODUCTION = 1.0
+_LONGEST_ACKNOWLEDGEMENT = 1.0
+
+
+class Mesh:
+    """Subscribes at all peers, and lets them subscribe here. On the loop's thread.
+
+    Args:
+        router: The socket that peers connect to, bound.
+        me: This server.
+        subjects: What is subscribed to; `subscribe` and `unsubscribe` change it.
+        receive: Called with each message on one of them.
+        max_payload: The most bytes of one.
+
+    Attributes:
+        peers: The addresses known.
+        publisher: What peers hear from here.
+        malformed: Frames on links that were none.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: zmq.Context[zmq.Socket[bytes]],
+        router: zmq.Socket[bytes],
+        me: Introduction,
+        keys: Keys | None,
+        subjects: set[str],
+        receive: Callable[[str, bytes], None],
+        max_payload: int,
+    ) -> None:
+        self._loop, self._context, self._keys = loop, context, keys
+        self._me, self._receive, self._max_payload = me, receive, max_payload
+        self._subjects = subjects
+        self._links: dict[Address, Link] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changes = asyncio.Event()
+        self._told: set[Address] = set()
+        self.peers = Peers(me.id, me.info.address, random.random)
+        self.publisher = Publisher(loop, router, self._introduce, self._called, self._changes.set)
+        self.malformed = 0
+
+    @property
+    def links(self) -> int:
+        """How many peers there are."""
+        return len(self._links)
+
+    def start(self, listed: Iterable[Address], name: Address | None) -> None:
+        """Begin to look for peers.
+
+        Args:
+            listed: Where they are, tried for ever.
+            name: A DNS name and port under which they are.
+        """
+        for address in listed:
+            self.peers.add(PeerInfo(address), Origin.LISTED, self._loop.time())
+        self._spawn(self._keep())
+        if name is not None:
+            self._spawn(self._follow(name))
+        self._try_due()
+
+    async def settle(self, deadline: float) -> None:
+        """Wait for links in both directions with all peers known, or until the deadline.
+
+        Args:
+            deadline: Seconds of the loop's clock.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not self._settled():
+                    self._changes.clear()
+                    await self._changes.wait()
+        except TimeoutError:
+            log.info("not all peers have answered in time")
+
+    async def subscribe(self, subjects: Iterable[str]) -> None:
+        """Returns when all peers that are up have taken it over, or were taken for gone."""
+        new = [each for each in dict.fromkeys(subjects) if each not in self._subjects]
+        self._subjects.update(new)
+        chunks = list(wire.chunks(new))
+        # With nothing new, what was new a moment ago may still be on its way.
+        waiting = {link.change(Action.ADD, chunks): link for link in list(self._links.values())}
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=_LONGEST_ACKNOWLEDGEMENT)
+            for future in late:
+                self._give_up(waiting[future], "it does not acknowledge")
+
+    def unsubscribe(self, subjects: Iterable[str]) -> None:
+        """Tell all peers; what is still on its way is ignored."""
+        gone = [each for each in dict.fromkeys(subjects) if each in self._subjects]
+        self._subjects.difference_update(gone)
+        chunks = list(wire.chunks(gone))
+        for link in list(self._links.values()):
+            link.change(Action.REMOVE, chunks)
+
+    def drop_all(self, why: str) -> None:
+        """End all links, and begin again."""
+        for link in list(self._links.values()):
+            self._give_up(link, why)
+        self.publisher.end_all(Farewell.STRANGER)
+        self.peers.again(self._loop.time())
+        self._try_due()
+
+    async def close(self, linger: int) -> None:
+        """Leave; what was sent has so many milliseconds to go out."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for link in self._links.values():
+            link.close(Farewell.LEAVING, linger)
+        self._links.clear()
+        self.publisher.close(linger)
+
+    # What links tell: see `LinkOwner`.
+
+    def whole(self) -> Iterable[str]:
+        return self._subjects
+
+    def arrived(self, link: Link, frame: bytes) -> None:
+        subjects, receive = self._subjects, self._receive
+        for subject, payload in wire.read_data(frame):
+            if subject in subjects:
+                receive(subject, payload)
+
+    def told(self, infos: list[PeerInfo]) -> None:
+        for info in infos:
+            self.peers.add(info, Origin.TOLD, self._loop.time())
+        self._try_due()
+
+    def acknowledged(self, link: Link) -> None:
+        who = link.greeting.result()
+        log.info("the peer at %s is there", who.info.address)
+        self.publisher.tell_peers([who.info])
+        self._changes.set()
+
+    def mistaken(self, error: wire.Malformed) -> None:
+        self.malformed += 1
+        log.debug("ignored from a peer: %s", error)
+
+    def lost(self, link: Link, error: LinkLost) -> None:
+        for address, each in list(self._links.items()):
+            if each is link:
+                log.info("the peer at %s is lost: %s", address, error.reason)
+                del self._links[address]
+                self.peers.lost(address, self._loop.time(), left=error.left)
+        self._changes.set()
+
+    def _give_up(self, link: Link, why: str) -> None:
+        link.close(Farewell.LEAVING)
+        self.lost(link, LinkLost(why))
+
+    def _introduce(self) -> Introduction:
+        return Introduction(self._me.id, self._me.info, tuple(self.peers.up))
+
+    def _called(self, who: Introduction) -> None:
+        if who.id != self._me.id:
+            self.peers.calls(who.info, self._loop.time())
+            self._try_due()
+
+    def _settled(self) -> bool:
+        return self.peers.settled and all(
+            link.synced and self.publisher.subscribed(link.greeting.result().id)
+            for link in self._links.values()
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _try_due(self) -> None:
+        for address in self.peers.take_due(self._loop.time()):
+            self._spawn(self._try(address))
+
+    async def _try(self, address: Address) -> None:
+        try:
+            link, who, key = await self._reach(address)
+        except (OSError, LinkLost) as error:
+            log.debug("no peer at %s: %s", address, error)
+            self.peers.lost(address, self._loop.time())
+            self._changes.set()
+            return
+        info = PeerInfo(who.info.address, key)
+        phase = self.peers.met(address, who.id, info, self._loop.time())
+        if phase is Phase.UP and not link.closed:
+            self._links[address] = link
+            link.resync()
+            self.told(list(who.others))
+        elif phase is Phase.UP:
+            self.peers.lost(address, self._loop.time())
+        else:
+            link.close(Farewell.LEAVING)
+        self._changes.set()
+
+    async def _reach(self, address: Address) -> tuple[Link, Introduction, bytes]:
+        """A new link, whose peer has introduced itself. Raises OSError, LinkLost."""
+        async with asyncio.timeout(_LONGEST_LOOK_UP):
+            ip, *_ = await sockets.look_up(address.host, address.port)
+        keys = [NO_KEY] if self._keys is None else self._keys.candidates(self.peers.key(address))
+        hello = wire.introduction(Kind.HELLO, Introduction(self._me.id, self._me.info))
+        failure = LinkLost("no key is trusted")
+        # A caller has to know the key beforehand, so those that the peer may have are tried.
+        for key in keys:
+            socket = sockets.make_dealer(self._context, self._keys, key, ip, self._max_payload)
+            endpoint = sockets.endpoint(ip, address.port)
+            link = Link(self._loop, self._context, socket, endpoint, hello, self)
+            try:
+                async with asyncio.timeout(_LONGEST_INTRODUCTION):
+                    return link, await link.greeting, key
+            except TimeoutError:
+                raise LinkLost("it does not introduce itself") from None
+            except LinkLost as error:
+                failure = error
+                if not error.key:
+                    break
+            finally:
+                if not link.greeting.done() or link.greeting.cancelled():
+                    link.close(None)
+        if failure.key and address not in self._told:
+            self._told.add(address)
+            log.warning("no link to the peer at %s: %s", address, failure.reason)
+        raise failure
+
+    async def _keep(self) -> None:
+        """Send beats, end what is silent, and try what is due."""
+        loop, publisher = self._loop, self.publisher
+        looked = loop.time()
+        next_beat = next_gossip = looked
+        while True:
+            await asyncio.sleep(_TICK)
+            now = loop.time()
+            if (late := now - looked - _TICK) > _HELD_UP:
+                publisher.excuse(late)
+                for link in self._links.values():
+                    link.heard += late
+            looked = now
+            if now >= next_beat:
+                next_beat = now + BEAT - _TICK / 2
+                publisher.pulse()
+                for link in list(self._links.values()):
+                    link.beat()
+            if now >= next_gossip:
+                next_gossip = now + _GOSSIP
+                publisher.tell_peers(self.peers.up)
+            for link in list(self._links.values()):
+                if link.heard < now - SILENCE:
+                    self._give_up(link, "it is silent")
+            publisher.end_silent(now - SILENCE)
+            self.peers.forget(now)
+            self._try_due()
+
+    async def _follow(self, name: Address) -> None:
+        """Look up a DNS name again and again."""
+        while True:
+            try:
+                async with asyncio.timeout(_LONGEST_LOOK_UP):
+                    ips = await sockets.look_up(name.host, name.port)
+            except OSError as error:
+                # A name server that is not there takes no peer away.
+                log.debug("%s is not found: %s", name.host, error)
+            else:
+                self.peers.named([Address(ip, name.port) for ip in ips], self._loop.time())
+                self._try_due()
+                self._changes.set()
+            await asyncio.sleep(_LOOK_UP_EVERY)
