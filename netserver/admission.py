@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from inspect import isawaitable
 from typing import TYPE_CHECKING
 
-from netserver.errors import Reject
+from netserver.errors import IdentityTaken, Reject
 from netserver.events import Refused
 from netserver.origins import is_allowed
 from netserver.pauses import Pause
@@ -63,16 +63,23 @@ class Admission:
         except Reject as refusal:
             self._refuse(refusal)
             return None
-        if result is not None and isawaitable(result):
-            return self._wait(result, request)
+        waits = result is not None and isawaitable(result)
+        if waits or isinstance(connection.identity, str):
+            return self._wait(result if waits else None, request)
         self._admit(request)
         return None
 
-    async def _wait(self, answer: Awaitable[None], request: Request) -> None:
+    async def _wait(self, answer: Awaitable[None] | None, request: Request) -> None:
+        connection = self._shell.connection
         try:
-            await answer
+            if answer is not None:
+                await answer
+            if isinstance(connection.identity, str):
+                await connection.server.cluster.enroll(connection, connection.identity)
         except Reject as refusal:
             self._refuse(refusal)
+        except IdentityTaken as taken:
+            self._refuse(Reject(409, f"{taken}\n"))
         else:
             self._admit(request)
 

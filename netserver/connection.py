@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
+from inspect import isawaitable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from foreman import Node, NotRunning, Worker
 from netserver import handover
 from netserver.backlog import OVERHEAD
+from netserver.cluster.answer import Answer
+from netserver.cluster.history import Position, Recovery
+from netserver.cluster.presence import check_data
+from netserver.errors import Unanswered
 from netserver.events import Gap, Moved
+from netserver.groups import Membership
 from netserver.losses import Losses, creation
 from netserver.outflow import check_message, encode_ahead
 from netserver.statistics import ConnectionStatistics
@@ -61,7 +67,8 @@ class Connection(Worker):
 
     Attributes:
         id: A number of its own within this process.
-        identity: Whatever `on_connect` makes of who it is; None until then.
+        identity: Whatever `on_connect` makes of who it is; None until then. A str is where
+            `Server.send_to` and `Server.ask` reach it, on whatever server; see `identify`.
         server: The server it belongs to.
         listener: The `Listener` that accepted it, or the `Connector` that made it.
         request: What it asked for in its handshake; ``GET /`` where there is none.
@@ -74,6 +81,7 @@ class Connection(Worker):
     """
 
     __slots__ = (
+        "_enrolled",
         "_losses",
         "_overrun",
         "_shell",
@@ -113,6 +121,7 @@ class Connection(Worker):
         self.remote_address: Address = None
         self.close_code: int | None = None
         self.close_reason = ""
+        self._enrolled: str | None = None  # the identity it is reached by; its thread's
         self._overrun = False  # set by any thread, once: other threads sent too much
         self._losses: Losses | None = None  # made by whichever thread loses something first
 
@@ -146,6 +155,25 @@ class Connection(Worker):
         Called when it has read on, once for all that gave way since the last time; so what is sent
         here, the present state of things perhaps, comes behind what still waited.
         """
+
+    def on_ask(self, message: Any) -> Message | Awaitable[Message]:
+        """`Server.ask` wants an answer of this peer; return it.
+
+        What is raised is told to whoever asked.
+        """
+        raise NotImplementedError("this connection answers no questions")
+
+    def on_recovery(self, recovery: Recovery) -> Awaitable[None] | None:
+        """It joined a group with a history: what it missed, or what is kept.
+
+        What is said in the group from now on comes when this has ended. By default the messages
+        are sent as they are; override it to tell the peer its position, and whether it was
+        recovered. It is called again, not recovered, should the history itself be lost, or should
+        the peer be so slow that too much was said meanwhile.
+        """
+        for message in recovery.messages:
+            self.send(message)
+        return None
 
     def on_moved(self, old: Node, new: Node) -> Awaitable[None] | None:
         """It runs on another node now; nothing was lost."""
@@ -227,20 +255,63 @@ class Connection(Worker):
             raise ValueError(f"a ping has at most {MAX_CONTROL} bytes, not {len(payload)}")
         self._run_here(self._shell.outflow.ping, payload)
 
-    def join(self, group: str) -> bool:
-        """Be in a group until `leave` or the end; False when it was already. Any thread.
+    def join(self, group: str, data: Any = None, since: Position | None = None) -> bool:
+        """Be in a group until `leave` or the end. Any thread.
 
         A connection that is closed joins nothing.
+
+        Args:
+            data: What others are told of it where the group has presence (`GroupRules`): anything
+                that JSON has, at most 4 KiB of it.
+            since: Where the peer had read to, where the group has a history: `on_recovery` is
+                called with what it missed, or, without, with what is kept.
+
+        Returns:
+            False when it was in the group already; then ``data`` counts, and with a history it
+            is served anew.
+
+        Raises:
+            ValueError: The name is empty, or the data cannot be told.
         """
-        joined = self.server.groups.join(self, group)
-        if joined and self.state is State.CLOSED:
-            self.server.groups.leave_all(self)
+        if data is None and since is None:
+            membership = Membership()
+        else:
+            check_data(data)
+            membership = Membership(data, since)
+        server = self.server
+        joined = server.groups.join(self, group, membership)
+        if self.state is State.CLOSED:
+            self._leave_all()
             return False
+        server.cluster.look(self, group)
         return joined
 
     def leave(self, group: str) -> bool:
         """Leave a group; False when it was not in it. Any thread."""
-        return self.server.groups.leave(self, group)
+        left = self.server.groups.leave(self, group)
+        if left:
+            self.server.cluster.look(self, group)
+        return left
+
+    async def identify(self, identity: str | None) -> None:
+        """Be reached under an identity from now on, and not under one before. On its own node only.
+
+        In `on_connect` it is enough to set ``identity`` to a str: this is done before the
+        connection opens, and a peer whose identity is taken is answered 409.
+
+        Args:
+            identity: At most 1024 bytes in UTF-8; None to be reached under none.
+
+        Raises:
+            IdentityTaken: Another connection has it, and `ClusterConfig.identities` is ``refuse``.
+            ValueError: It is empty or too long.
+        """
+        cluster = self.server.cluster
+        if identity is None:
+            cluster.dismiss(self)
+        else:
+            await cluster.enroll(self, identity)
+        self.identity = identity
 
     @property
     def groups(self) -> Iterable[str]:
@@ -327,6 +398,54 @@ class Connection(Worker):
             reason = f"over {limit} bytes wait to be sent"
             self._post(shell.ending.evict, (rules.close_code, reason))
         return False
+
+    # ---------------------------------------------------------------- for the cluster
+
+    def _leave_all(self) -> None:
+        """It is reached as a member, or under its identity, no longer. Any thread."""
+        cluster = self.server.cluster
+        for group in self.server.groups.leave_all(self):
+            cluster.look(self, group)
+
+    def _hand_recovery(
+        self, recovery: Recovery, then: Callable[[Connection, Recovery], None]
+    ) -> None:
+        """Call `on_recovery`, and ``then`` when it has ended. Any thread."""
+        self._run_here(self._take_recovery, recovery, then)
+
+    def _take_recovery(
+        self, recovery: Recovery, then: Callable[[Connection, Recovery], None]
+    ) -> None:
+        serial = self._shell.serial
+        serial.call(self.on_recovery, recovery)
+        serial.call(then, self, recovery)
+
+    def _put_question(self, message: Message, answer: Answer) -> None:
+        """Call `on_ask`, and settle the answer with what it returns. Any thread."""
+        self._run_here(self._take_question, message, answer)
+
+    def _take_question(self, message: Message, answer: Answer) -> None:
+        self._shell.serial.call(self._ask, message, answer)
+
+    def _ask(self, message: Message, answer: Answer) -> Awaitable[None] | None:
+        try:
+            result = self.on_ask(message)
+        except Exception as error:
+            answer.settle(Unanswered(str(self.identity), str(error) or repr(error)))
+            return None
+        if isawaitable(result):
+            return self._await_answer(result, answer)
+        check_message(result)
+        answer.settle(result)
+        return None
+
+    async def _await_answer(self, result: Awaitable[Message], answer: Answer) -> None:
+        try:
+            given = await result
+            check_message(given)
+            answer.settle(given)
+        except Exception as error:
+            answer.settle(Unanswered(str(self.identity), str(error) or repr(error)))
 
     # ---------------------------------------------------------------- what gave way
 

@@ -221,7 +221,9 @@ class Ending:
         self._shell.part()
 
     def _leave_groups(self) -> None:
-        self._shell.connection.server.groups.leave_all(self._shell.connection)
+        connection = self._shell.connection
+        connection._leave_all()
+        connection.server.cluster.dismiss(connection)
 
 
 def _forget_frames(error: BaseException | None) -> None:

@@ -3,7 +3,10 @@
 ServerError
 ├── ListenError (OSError)         an address that cannot be listened on: in use, not allowed
 ├── CertificateError (ValueError) a certificate or key that cannot be read or does not fit
+├── BackplaneError                what goes wrong between servers (`netserver.backplane`)
 ├── OverQuota                     an address has as many connections as it may
+├── IdentityTaken                 another connection has the identity, and there may be only one
+├── Unanswered                    nobody answered `Server.ask`
 └── Reject                        raised by `on_connect` to refuse a connection
 """
 
@@ -58,6 +61,38 @@ class OverQuota(ServerError):
 
     def __str__(self) -> str:
         return f"{self.host} has {self.most} connections already"
+
+
+class IdentityTaken(ServerError):
+    """Another connection, here or on another server, has the identity.
+
+    Attributes:
+        identity: The identity.
+    """
+
+    def __init__(self, identity: str) -> None:
+        super().__init__(identity)
+        self.identity = identity
+
+    def __str__(self) -> str:
+        return f"{self.identity!r} is connected already"
+
+
+class Unanswered(ServerError):
+    """Nobody answered.
+
+    Attributes:
+        identity: Who was asked.
+        reason: Why not: nobody is there, the deadline has passed, or what was raised there.
+    """
+
+    def __init__(self, identity: str, reason: str) -> None:
+        super().__init__(identity, reason)
+        self.identity = identity
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.identity!r} did not answer: {self.reason}"
 
 
 class Reject(ServerError):

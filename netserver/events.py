@@ -64,4 +64,36 @@ class Gap:
     superseded: int
 
 
-Event: TypeAlias = Accepted | Refused | Opened | Closed | Failed | Moved | Gap
+@frozen
+class BackplaneUp:
+    """The link to the other servers is up; the worker is `Server.cluster`, as for the next two."""
+
+    reason: str
+
+
+@frozen
+class BackplaneDown:
+    """The link to the other servers is down; what is local goes on."""
+
+    reason: str
+
+
+@frozen
+class MessagesDropped:
+    """Messages did not get to other servers: the link was down for long, or there was no room."""
+
+    messages: int
+
+
+Event: TypeAlias = (
+    Accepted
+    | Refused
+    | Opened
+    | Closed
+    | Failed
+    | Moved
+    | Gap
+    | BackplaneUp
+    | BackplaneDown
+    | MessagesDropped
+)

@@ -4,32 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+from netserver.cluster.history import Position
+from netserver.cluster.rules import GroupRules, RuleBook
 
 if TYPE_CHECKING:
     from netserver.connection import Connection
+
+
+@define(eq=False)
+class Membership:
+    """One connection in one group; another object each time it joins.
+
+    Attributes:
+        data: What others are told of it, where the group has presence.
+        since: Where it had read to, where the group has a history; None for nowhere.
+    """
+
+    data: Any = None
+    since: Position | None = None
+
+
+_PLAIN = Membership()
 
 
 class Groups:
     """The groups of one server. Thread-safe: one lock guards all of it.
 
     A group exists while it has members.
+
+    Attributes:
+        rules: What is kept of which group; see `set_rules`.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._members: dict[str, dict[Connection, None]] = {}
+        self._members: dict[str, dict[Connection, Membership]] = {}
         self._joined: dict[Connection, set[str]] = {}
 
-    def join(self, connection: Connection, group: str) -> bool:
-        """Add a connection; False when it was there already."""
+        self.rules = RuleBook()
+
+    def set_rules(self, pattern: str, rules: GroupRules) -> None:
+        """Keep presence or history of some groups; to be called before the server is started.
+
+        Args:
+            pattern: Of their names, as in `fnmatch`: ``room/*``. The first that fits counts.
+            rules: What is kept.
+        """
+        self.rules.add(pattern, rules)
+
+    def join(self, connection: Connection, group: str, membership: Membership = _PLAIN) -> bool:
+        """Add a connection; False when it was there already, and its membership is another now."""
         if not isinstance(group, str) or not group:
             raise ValueError(f"a group's name is a str that is not empty, not {group!r}")
         with self._lock:
             members = self._members.setdefault(group, {})
             if connection in members:
+                members[connection] = membership
                 return False
-            members[connection] = None
+            members[connection] = membership
             self._joined.setdefault(connection, set()).add(group)
             return True
 
@@ -45,11 +81,18 @@ class Groups:
             self._drop(connection, group)
             return True
 
-    def leave_all(self, connection: Connection) -> None:
-        """Take a connection out of every group it is in."""
+    def leave_all(self, connection: Connection) -> set[str]:
+        """Take a connection out of every group it is in, and tell which they were."""
         with self._lock:
-            for group in self._joined.pop(connection, ()):
+            groups = self._joined.pop(connection, set())
+            for group in groups:
                 self._drop(connection, group)
+            return groups
+
+    def membership(self, connection: Connection, group: str) -> Membership | None:
+        """What a connection joined a group with; None when it is not in it."""
+        with self._lock:
+            return self._members.get(group, {}).get(connection)
 
     def members(self, group: str) -> list[Connection]:
         """Who is in a group now, in the order of joining; empty for one that does not exist."""

@@ -21,6 +21,7 @@ from netserver.signals import stopping_on_signals
 from netserver.sockets import connection_limit
 
 if TYPE_CHECKING:
+    from netserver.cluster.cluster import Cluster
     from netserver.source import Source
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,10 @@ class LifeCycle:
         census: The connections there are.
         quota: How many of them came from each address.
         rounds: Looks at them, on each node.
+        cluster: The other servers.
     """
+
+    cluster: Cluster
 
     def __init__(self, foreman: Foreman | None, config: ServerConfig | None) -> None:
         if not isinstance(foreman, Foreman | None):
@@ -75,6 +79,8 @@ class LifeCycle:
         Raises:
             Infeasible: No node can take a listener or connector.
             NotRunning: The server was closed.
+            BackplaneError: The backplane can never work, as with a wrong password. A broker that is
+                not there is no error: the server joins the others when it is.
         """
         with self._lock:
             if self._closed:
@@ -85,6 +91,7 @@ class LifeCycle:
             sources = list(self._sources)
         keep_freed_memory()
         try:
+            self.cluster.start()
             self._ends_foreman = self.foreman.start()
             for source in sources:
                 self.foreman.add(source)
@@ -153,6 +160,7 @@ class LifeCycle:
         for connection in self.census.connections:
             connection._run_here(connection._shell.ending.cancel)
         self.census.wait_until_empty(LAST_WORDS)
+        self.cluster.stop()
         if self._ends_foreman:
             self.foreman.stop(LAST_WORDS)
 

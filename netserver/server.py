@@ -12,6 +12,11 @@ from attrs import frozen
 
 from foreman import Foreman, ForemanStatistics, NotRunning, Worker
 from netserver.broadcast import broadcast
+from netserver.cluster.answer import Answer
+from netserver.cluster.cluster import Cluster, ClusterStatistics
+from netserver.cluster.config import ClusterConfig
+from netserver.cluster.delivery import Delivery
+from netserver.cluster.presence import Member
 from netserver.config import ServerConfig
 from netserver.connection import Connection
 from netserver.connector import Connector
@@ -21,6 +26,7 @@ from netserver.groups import Groups
 from netserver.keepalive import tune
 from netserver.lifecycle import LifeCycle
 from netserver.listener import Listener
+from netserver.outflow import check_message
 from netserver.recipe import Recipe
 from netserver.slow_reader import SlowReader
 from netserver.sockets import listening_sockets
@@ -57,6 +63,7 @@ class ServerStatistics:
         dropped: Messages that slow readers were not sent, as `SlowReader` says.
         events: How many events of each kind (`netserver.events`) there have been.
         foreman: The Foreman's own statistics.
+        cluster: What it has to do with other servers.
     """
 
     connections: int
@@ -69,6 +76,7 @@ class ServerStatistics:
     dropped: int
     events: dict[str, int]
     foreman: ForemanStatistics
+    cluster: ClusterStatistics
 
 
 class Server(LifeCycle):
@@ -81,6 +89,9 @@ class Server(LifeCycle):
         foreman: Places the connections; None for one of its own. One that does not run yet is
             started with the server and ends with it; one that runs is left running.
         config: Limits and deadlines.
+        cluster: The URL of the backplane that connects this server with others, such as
+            ``nats://127.0.0.1`` (`netserver.backplane`); None for this server alone.
+        cluster_config: How they work together; the same for all of them.
         on_event: Called with ``(worker, event)`` for everything in `netserver.events`, on the
             worker's thread; it must be quick. Overriding the method does as well.
     """
@@ -90,10 +101,13 @@ class Server(LifeCycle):
         *,
         foreman: Foreman | None = None,
         config: ServerConfig | None = None,
+        cluster: str | None = None,
+        cluster_config: ClusterConfig | None = None,
         on_event: Callable[[Worker, Event], None] | None = None,
     ) -> None:
         super().__init__(foreman, config)
         self.groups = Groups()
+        self.cluster = Cluster(self, cluster, cluster_config)
         self._event_listener = on_event
 
     # ---------------------------------------------------------------- listening
@@ -217,6 +231,7 @@ class Server(LifeCycle):
         group: str | None = None,
         exclude: Connection | Iterable[Connection] | None = None,
         key: Hashable = None,
+        local: bool = False,
     ) -> int:
         """Send one message to many, encoded once per kind of wire. Any thread.
 
@@ -229,16 +244,95 @@ class Server(LifeCycle):
             message: As for `Connection.send`.
             group: To whom; None for every connection that is open.
             exclude: Those that are left out, mostly the sender.
-            key: As for `Connection.send`.
+            key: As for `Connection.send`; other servers are told one that is a str.
+            local: Whether to leave out what is connected to other servers. Otherwise those that
+                have a member of the group are sent it once, if they can be reached now.
 
         Returns:
-            How many it was handed over to.
+            How many of this server's own it was handed over to.
+
+        Raises:
+            ValueError: The group has a history: see `publish`. Or the message is longer than what
+                goes to other servers.
         """
-        if not isinstance(message, (bytes, str)):
-            raise TypeError(f"a message is bytes or str, not {type(message).__name__}")
+        check_message(message)
+        if group is not None and self.groups.rules.of(group).history is not None:
+            raise ValueError(f"group {group!r} has a history; use publish()")
+        if not local:
+            self.cluster.broadcast(message, group, key)
         left_out = {exclude} if isinstance(exclude, Connection) else set(exclude or ())
         to = self.census.connections if group is None else self.groups.members(group)
         return broadcast(to, message, key, left_out)
+
+    def publish(self, group: str, message: Message, *, id: str | None = None) -> Delivery:
+        """Say something in a group that has a history (`GroupRules`). Any thread.
+
+        It is numbered, kept, and sent to every member, on this server and on others, in one order
+        for all of them where the backplane keeps history, and else in one order on each server.
+        What one thread publishes keeps its order. Where the backplane keeps history, it is stored
+        at least once and delivered once; while the broker is away it waits, within
+        `ClusterConfig.publish_limit`.
+
+        Args:
+            id: Unique for the message, at most 256 bytes: a client that does not know whether it
+                was taken says it again with the same one, on any server, and it is stored once.
+                None for one of its own.
+
+        Returns:
+            What becomes of it: `Outcome.QUEUED`, with its position, when it is stored.
+
+        Raises:
+            ValueError: The group has no history, or the message or the id is too long.
+        """
+        check_message(message)
+        if self.groups.rules.of(group).history is None:
+            raise ValueError(f"group {group!r} has no history; use broadcast()")
+        return self.cluster.publish(group, message, id)
+
+    def send_to(self, identity: str, message: Message, *, timeout: float = 5.0) -> Delivery:
+        """Send a message to the connections of an identity, on whatever server. Any thread.
+
+        At most once to each, in order with what this thread sends to it otherwise. It goes to those
+        servers only that have a connection of the identity.
+
+        Args:
+            timeout: How long to wait to hear what became of it, seconds.
+
+        Returns:
+            What becomes of it, at once or later: see `Outcome`.
+
+        Raises:
+            ValueError: The message is longer than what goes to other servers.
+        """
+        check_message(message)
+        return self.cluster.send_to(identity, message, timeout)
+
+    def ask(self, identity: str, message: Message, *, timeout: float = 5.0) -> Answer:
+        """Ask a connection of an identity, on whatever server, by its `on_ask`. Any thread.
+
+        Of several the newest of one server is asked, and the first answer counts.
+
+        Args:
+            timeout: How long to wait for the answer, seconds.
+
+        Returns:
+            The answer that is to come: await it, or wait for it. It raises `Unanswered` where there
+            is none.
+
+        Raises:
+            ValueError: The message is longer than what goes to other servers.
+        """
+        check_message(message)
+        return self.cluster.ask(identity, message, timeout)
+
+    def presence(self, group: str) -> list[Member]:
+        """Who is in a group, on all servers, where its rules keep presence. Any thread.
+
+        It is complete while this server has a member in the group, from a moment after the first
+        has joined; without one, it is empty. A server that dies is noticed after
+        `ClusterConfig.dead_after`, and its members are gone then.
+        """
+        return self.cluster.members(group)
 
     def _slow_reader(self, chosen: SlowReader | None) -> SlowReader:
         rules = self.config.slow_reader if chosen is None else chosen
@@ -254,6 +348,13 @@ class Server(LifeCycle):
         Called on the node of the connection it came on. None answers 426.
         """
         return None
+
+    def on_presence(self, group: str, came: tuple[Member, ...], went: tuple[Member, ...]) -> None:
+        """Who came to a group that has presence, and who went, on this server or on another.
+
+        Called on the cluster's thread; must be quick. What it sends to members of the group, with
+        ``local=True``, tells each of them once: every server is told of every change.
+        """
 
     def on_event(self, worker: Worker, event: Event) -> None:
         """Something happened to a worker; called on that worker's thread. Must be quick."""
@@ -285,6 +386,7 @@ class Server(LifeCycle):
             dropped=self.census.dropped,
             events=self.census.events,
             foreman=self.foreman.statistics(),
+            cluster=self.cluster.counts(),
         )
 
     # ---------------------------------------------------------------- for workers of the server

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import ClassVar
+from weakref import WeakValueDictionary
 
 from netserver.backplane.base import Backplane, LinkState, Receive, Tell, check_subject
 from netserver.backplane.errors import LinkDown, PayloadTooLarge
@@ -42,7 +43,8 @@ class Hub:
         return bool(others)
 
 
-_hubs: dict[str, Hub] = {}
+# Each as long as a backplane has it.
+_hubs: WeakValueDictionary[str, Hub] = WeakValueDictionary()
 _hubs_lock = Lock()
 
 
@@ -50,15 +52,18 @@ class MemoryBackplane(Backplane):
     """One server's end in its process. Those of the same name are connected.
 
     Args:
-        url: ``memory://`` and a name, which may be empty.
+        url: ``memory://`` and a name, which may be empty; None for one that is alone.
     """
 
     schemes: ClassVar[tuple[str, ...]] = ("memory",)
 
-    def __init__(self, url: BackplaneUrl) -> None:
-        url.refuse_options()
-        with _hubs_lock:
-            self._hub = _hubs.setdefault(url.rest, Hub())
+    def __init__(self, url: BackplaneUrl | None = None) -> None:
+        if url is None:
+            self._hub = Hub()
+        else:
+            url.refuse_options()
+            with _hubs_lock:
+                self._hub = _hubs.setdefault(url.rest, Hub())
         self._subjects: set[str] = set()
 
     async def start(self, receive: Receive, tell: Tell) -> None:

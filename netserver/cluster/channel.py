@@ -1,0 +1,165 @@
+"""A group with a history on this server: numbers or follows what is said, and serves who comes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from netserver.broadcast import broadcast
+from netserver.cluster.history import Entry, History, Log, Position, Recovery
+from netserver.cluster.rules import GroupRules
+from netwire import Message
+
+if TYPE_CHECKING:
+    from netserver.connection import Connection
+
+logger = logging.getLogger(__name__)
+
+
+class Channel(ABC):
+    """One group with a history. Owned by the cluster's thread.
+
+    A member comes in two steps, so that nothing is lost or doubled between what was said before and
+    what is said from now on: it is handed what it missed, and when `Connection.on_recovery`
+    has ended, what was said meanwhile, and everything after that.
+
+    Args:
+        group: Its name.
+        rules: What is kept, with a history.
+        post: Has a function called on the cluster's thread, from any other.
+    """
+
+    def __init__(self, group: str, rules: GroupRules, post: Callable[..., object]) -> None:
+        self.group = group
+        self._stamp = rules.stamp
+        self._post = post
+        history = rules.history
+        assert history is not None
+        self.rules: History = history
+        self.log = Log(history, time.time)
+        self._members: dict[Connection, None] = {}
+        self._coming: dict[Connection, Position | None] = {}  # and where they had read to
+        self._served: dict[Connection, Recovery] = {}  # of those, who has been handed what
+        self._ready = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is in it or comes."""
+        return not self._members and not self._coming
+
+    def join(self, connection: Connection, since: Position | None) -> None:
+        """Somebody comes."""
+        self.leave(connection)
+        self._coming[connection] = since
+        if self._ready:
+            self._recover(connection, since)
+
+    def leave(self, connection: Connection) -> None:
+        """Somebody goes."""
+        self._members.pop(connection, None)
+        self._coming.pop(connection, None)
+        self._served.pop(connection, None)
+
+    @abstractmethod
+    def close(self) -> None:
+        """It is not needed any more."""
+
+    # ---------------------------------------------------------------- for subclasses
+
+    def become_ready(self) -> None:
+        """What was said before is known: those who wait are served."""
+        self._ready = True
+        for connection, since in list(self._coming.items()):
+            self._recover(connection, since)
+
+    def begin_anew(self) -> None:
+        """What comes next does not follow on what members had: they are told, as when they came."""
+        for connection in self._members:
+            self._coming[connection] = None
+        self._members.clear()
+
+    def deliver(self, entry: Entry) -> None:
+        """One more was said."""
+        self.log.append(entry)
+        if self._members:
+            broadcast(self._members, self._message(entry), None, ())
+
+    def _message(self, entry: Entry) -> Message:
+        if self._stamp is None:
+            return entry.message
+        try:
+            return self._stamp(entry)
+        except Exception:
+            logger.exception("the stamp of group %r raised", self.group)
+            return entry.message
+
+    # ---------------------------------------------------------------- two steps
+
+    def _recover(self, connection: Connection, since: Position | None) -> None:
+        recovered, entries = self.log.since(since)
+        recovery = Recovery(
+            self.group,
+            recovered,
+            self.log.position,
+            entries,
+            tuple(map(self._message, entries)),
+        )
+        self._served[connection] = recovery
+        connection._hand_recovery(recovery, self._catch_up)
+
+    def _catch_up(self, connection: Connection, recovery: Recovery) -> None:
+        """It has taken its recovery. Any thread."""
+        self._post(self._go_on, connection, recovery)
+
+    def _go_on(self, connection: Connection, recovery: Recovery) -> None:
+        if self._served.get(connection) is not recovery or not self._ready:
+            return  # it has gone, or is served anew
+        complete, entries = self.log.since(recovery.position)
+        if not complete:
+            self._recover(connection, None)  # so much was said that some is gone already
+            return
+        del self._coming[connection], self._served[connection]
+        for entry in entries:
+            connection.send(self._message(entry))
+        self._members[connection] = None
+
+
+class LocalChannel(Channel):
+    """A history of this server's own, in its own order: where no engine keeps one for all.
+
+    Its epoch is this server's, so who comes back to another one is not recovered there.
+
+    Args:
+        group, rules, post: As for `Channel`.
+        epoch: Names this history.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        rules: GroupRules,
+        post: Callable[..., object],
+        epoch: str,
+    ) -> None:
+        super().__init__(group, rules, post)
+        self.log.reset(epoch)
+        self.become_ready()
+
+    def say(self, message: Message, id: str) -> Position | None:
+        """Something is said in the group, here or on another server.
+
+        Returns:
+            Where it is; None where it was said before.
+        """
+        self.log.trim()
+        if self.log.has(id):
+            return None
+        position = Position(self.log.epoch, self.log.last + 1)
+        self.deliver(Entry(position, message, id, time.time()))
+        return position
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,292 @@
+"""A server's part in the cluster, as the rest of the server sees it: to be called by any thread."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from foreman import Worker
+from foreman.loops import new_loop
+from netserver.backplane import Backplane, BackplaneError, LinkState, make_backplane
+from netserver.backplane.memory import MemoryBackplane
+from netserver.cluster.answer import Answer
+from netserver.cluster.claims import REPLACED
+from netserver.cluster.config import ClusterConfig
+from netserver.cluster.core import Core
+from netserver.cluster.delivery import Delivery, Outcome, Settled
+from netserver.cluster.frames import OVERHEAD, SERVER_ID, Kind, check_name, encode_message
+from netserver.cluster.identities import Identities
+from netserver.cluster.lane import Lane
+from netserver.cluster.presence import Change, Member
+from netserver.cluster.router import NOBODY
+from netserver.cluster.sender import Budget
+from netserver.errors import IdentityTaken, Unanswered
+from netserver.events import Event
+from netwire import Message
+
+if TYPE_CHECKING:
+    from netserver.connection import Connection
+    from netserver.server import Server
+
+logger = logging.getLogger(__name__)
+
+# Stands for all connections where a name is needed.
+EVERYBODY = "*"
+
+# How long the thread may take to end, seconds, beyond what the last words may.
+PATIENCE = 3.0
+
+
+@frozen(kw_only=True)
+class ClusterStatistics:
+    """What a server has to do with the others.
+
+    Attributes:
+        id: This server's id.
+        link_up: Whether the link to the broker, or to the peers, is up.
+        identities: How many are connected here.
+        subscriptions: How many subjects this server hears.
+        peers: Servers that share a group with this one, where that has presence, and are there.
+        channels: Groups whose history this server has at hand.
+        waiting: What waits for the backplane, bytes.
+        frames_sent, frames_received: Frames, each with any number of messages.
+        invalid: Frames that were none, or had in them what did not belong there.
+        dropped: Messages that the backplane did not get: it was down, or there was no room.
+    """
+
+    id: str
+    link_up: bool
+    identities: int
+    subscriptions: int
+    peers: int
+    channels: int
+    waiting: int
+    frames_sent: int
+    frames_received: int
+    invalid: int
+    dropped: int
+
+
+class Cluster(Worker):
+    """The other servers, seen from one. Thread-safe.
+
+    It has a thread of its own, which begins when it is first needed: at the server's start where a
+    backplane is given. No node ever waits for it. It stands for itself in `Server.on_event`; no
+    Foreman places it.
+
+    Args:
+        server: Whose.
+        url: The backplane's; None for this server alone.
+        config: How they work together.
+    """
+
+    def __init__(self, server: Server, url: str | None, config: ClusterConfig | None) -> None:
+        super().__init__()
+        if not isinstance(config, ClusterConfig | None):
+            raise TypeError(f"cluster_config is a ClusterConfig, not {config!r}")
+        self._server = server
+        self.config = ClusterConfig() if config is None else config
+        self.joined = url is not None
+        self._backplane: Backplane = MemoryBackplane() if url is None else make_backplane(url)
+        self.id = secrets.token_bytes(SERVER_ID)
+        self.identities = Identities()
+        self._budget = Budget(self.config.publish_limit)
+        self._lane = Lane("cluster", new_loop, self._begin, self._end)
+        self._core = Core(
+            server,
+            self.id,
+            self._backplane,
+            self.config,
+            self._lane,
+            self.identities,
+            self._budget,
+            self._tell,
+            self._tell_presence,
+        )
+        self._begun: Settled[BackplaneError | bool] = Settled()
+        self._ids = 0
+        self._ids_lock = Lock()
+
+    # ---------------------------------------------------------------- from start to end
+
+    def start(self) -> None:
+        """Join the others, where there is a backplane; wait for the first attempt to connect.
+
+        Raises:
+            BackplaneError: It can never work.
+        """
+        if not self.joined:
+            return
+        self._lane.start()
+        outcome = self._begun.wait()
+        if isinstance(outcome, BackplaneError):
+            raise outcome
+
+    def stop(self) -> None:
+        """Leave the others."""
+        if not self._lane.stop(PATIENCE):
+            logger.warning("the cluster's thread does not end; it is left behind")
+
+    async def _begin(self) -> None:
+        try:
+            await self._core.start()
+        except BackplaneError as error:
+            self._begun.settle(error)
+            raise
+        self._begun.settle(True)
+
+    async def _end(self) -> None:
+        await self._core.stop()
+
+    def _tell(self, event: Event) -> None:
+        self._server.tell(self, event)
+
+    def _tell_presence(self, group: str, change: Change) -> None:
+        try:
+            self._server.on_presence(group, change.came, change.went)
+        except Exception:
+            logger.exception("on_presence raised for %r", group)
+
+    # ---------------------------------------------------------------- sending
+
+    def send_to(self, identity: str, message: Message, timeout: float) -> Delivery:
+        """As `Server.send_to`."""
+        here = [connection.send(message) for connection in self.identities.of(identity)]
+        found = any(here)
+        if not self.joined or (found and self.config.identities != "all"):
+            return Delivery(Outcome.DELIVERED if found else Outcome.NOBODY)
+        delivery = Delivery(Outcome.DELIVERED if found else None)
+        size = self._room_for(message)
+        if size is None or not self._lane.post(
+            self._core.router.send, identity, message, delivery, timeout, size
+        ):
+            delivery.settle(Outcome.REFUSED)
+        return delivery
+
+    def ask(self, identity: str, message: Message, timeout: float) -> Answer:
+        """As `Server.ask`."""
+        answer = Answer()
+        connections = self.identities.of(identity)
+        if connections:
+            connections[-1]._put_question(message, answer)
+            self._lane.post(self._core.router.await_here, identity, answer, timeout)
+        elif not self.joined:
+            answer.settle(Unanswered(identity, NOBODY))
+        else:
+            size = self._room_for(message)
+            if size is None or not self._lane.post(
+                self._core.router.ask, identity, message, answer, timeout, size
+            ):
+                answer.settle(Unanswered(identity, "too much waits for the backplane"))
+        return answer
+
+    def broadcast(self, message: Message, group: str | None, key: object) -> None:
+        """Send a message to the members of a group, or to everybody, on the other servers."""
+        if not self.joined:
+            return
+        size = self._room_for(message)
+        if size is not None:
+            self._lane.post(self._send, message, group, key if isinstance(key, str) else "", size)
+
+    def _send(self, message: Message, group: str | None, key: str, size: int) -> None:
+        core = self._core
+        if group is None:
+            record = encode_message(Kind.EVERYBODY, message, key=key)
+            core.sender.add(core.subjects.everybody, EVERYBODY, record, charged=size)
+        else:
+            record = encode_message(Kind.GROUP, message, key=key)
+            core.sender.add(core.subjects.group(group), group, record, charged=size)
+
+    def publish(self, group: str, message: Message, id: str | None) -> Delivery:
+        """As `Server.publish`, for a group with a history."""
+        delivery = Delivery()
+        size = self._room_for(message)
+        if id is None:
+            with self._ids_lock:
+                self._ids += 1
+                id = f"{self.id.hex()}.{self._ids}"
+        say = self._core.channels.say
+        if size is None or not self._lane.post(say, group, message, id, delivery, size):
+            delivery.settle(Outcome.REFUSED)
+        return delivery
+
+    def _room_for(self, message: Message) -> int | None:
+        """Take what a message needs of the budget: its bytes; None where there is no room.
+
+        Raises:
+            ValueError: The message is longer than the backplane carries.
+        """
+        size = len(message) if isinstance(message, bytes) else len(message.encode())
+        most = self._backplane.max_payload - OVERHEAD
+        if size > most:
+            raise ValueError(f"{size} bytes are more than the {most} that go to other servers")
+        if self._budget.take(size):
+            return size
+        return None
+
+    # ---------------------------------------------------------------- who is where
+
+    async def enroll(self, connection: Connection, identity: str) -> None:
+        """A connection has an identity from now on; on its own node.
+
+        Raises:
+            IdentityTaken: Another has it, and the policy is to refuse.
+            ValueError: It cannot be one.
+        """
+        check_name(identity)
+        self.dismiss(connection)
+        if not self.identities.add(identity, connection, self.config.identities == "refuse"):
+            raise IdentityTaken(identity)
+        connection._enrolled = identity
+        if self.config.identities == "newest":
+            for other in self.identities.of(identity):
+                if other is not connection:
+                    other.close(REPLACED, "connected elsewhere")
+        if not self.joined:
+            return
+        granted: Settled[bool] = Settled()
+        if not self._lane.post(self._core.claims.claim, identity, connection, granted):
+            return
+        if not await granted:
+            self.dismiss(connection)
+            raise IdentityTaken(identity)
+
+    def dismiss(self, connection: Connection) -> None:
+        """A connection has no identity from now on. Does nothing twice."""
+        identity = connection._enrolled
+        if identity is None:
+            return
+        connection._enrolled = None
+        self.identities.remove(identity, connection)
+        if self.joined:
+            self._lane.post(self._core.claims.withdraw, identity, connection)
+
+    def look(self, connection: Connection, group: str) -> None:
+        """A connection has joined or left a group."""
+        if self.joined or self._server.groups.rules.matter(group):
+            self._lane.post(self._core.memberships.look, connection, group)
+
+    def members(self, group: str) -> list[Member]:
+        """As `Server.presence`."""
+        return self._core.roll.members(group)
+
+    def counts(self) -> ClusterStatistics:
+        """How things stand."""
+        core = self._core
+        return ClusterStatistics(
+            id=self.id.hex(),
+            link_up=self.joined and self._backplane.state is LinkState.UP,
+            identities=len(self.identities),
+            subscriptions=len(core.interest),
+            peers=len(core.roll.peers),
+            channels=len(core.channels),
+            waiting=self._budget.used,
+            frames_sent=core.sender.frames,
+            frames_received=core.incoming.frames,
+            invalid=core.incoming.invalid,
+            dropped=self._budget.refused + core.sender.dropped,
+        )

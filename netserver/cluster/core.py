@@ -1,0 +1,200 @@
+"""What lives on the cluster's thread, tied together, and the link that it all depends on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from netserver.backplane import Backplane, BackplaneError, LinkDown, LinkState
+from netserver.cluster.channels import Channels
+from netserver.cluster.claims import Claims
+from netserver.cluster.config import ClusterConfig
+from netserver.cluster.identities import Identities
+from netserver.cluster.incoming import Incoming
+from netserver.cluster.interest import Interest
+from netserver.cluster.lane import Lane
+from netserver.cluster.memberships import Memberships
+from netserver.cluster.presence import Change
+from netserver.cluster.roll import Roll
+from netserver.cluster.router import Router
+from netserver.cluster.sender import Budget, Sender
+from netserver.cluster.subjects import Subjects
+from netserver.events import BackplaneDown, BackplaneUp, Event, MessagesDropped
+
+if TYPE_CHECKING:
+    from netserver.server import Server
+
+logger = logging.getLogger(__name__)
+
+# How long the last words may take at the end, seconds.
+LAST_WORDS = 1.0
+
+
+class Core:
+    """The parts of a server's membership in the cluster. Owned by the cluster's thread.
+
+    Args:
+        server: Whose.
+        id: Its id.
+        backplane: The way to the others.
+        config: How they work together.
+        lane: The thread.
+        identities: Who is here.
+        budget: Of what other threads send.
+        tell: Called with what happens to the link, and to what should have gone over it.
+        tell_presence: Called with each change in a group that has presence.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        id: bytes,
+        backplane: Backplane,
+        config: ClusterConfig,
+        lane: Lane,
+        identities: Identities,
+        budget: Budget,
+        tell: Callable[[Event], None],
+        tell_presence: Callable[[str, Change], None],
+    ) -> None:
+        self._server = server
+        self._id = id
+        self.backplane = backplane
+        self._config = config
+        self._tell = tell
+        self._budget = budget
+        self._dropped = 0  # of which has been told
+        groups = server.groups
+        self.subjects = subjects = Subjects(config.prefix)
+        self.sender = sender = Sender(backplane, config, id, budget)
+        self.interest = interest = Interest(backplane.subscribe, backplane.unsubscribe)
+        self.router = Router(lane, sender, subjects, identities)
+        self.claims = Claims(config, id, sender, subjects, interest, identities)
+        self.roll = Roll(config, id, sender, subjects, interest, tell_presence)
+        self.journal = backplane.journal if groups.rules.histories else None
+        self.channels = Channels(
+            groups.rules, id, sender, subjects, interest, budget, self.journal, lane.post
+        )
+        self.memberships = Memberships(groups, id, interest, subjects, self.roll, self.channels)
+        self.incoming = Incoming(
+            server, id, subjects, self.router, self.claims, self.roll, self.channels
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._rejoining: asyncio.Task[None] | None = None
+        self._started = False
+
+    async def start(self) -> None:
+        """Connect, and go on by itself.
+
+        Raises:
+            BackplaneError: It can never work.
+        """
+        await self.backplane.start(self.incoming.receive, self._link_changed)
+        self.interest.want(self.subjects.everybody)
+        self.interest.want(self.subjects.server(self._id))
+        if self.backplane.state is LinkState.UP:
+            await self._open_journal()
+        self._started = True
+        for part in (self.interest, self.sender, self.roll, self.channels):
+            self._spawn(part.run())
+        self._spawn(self._probe())
+
+    def _spawn(self, main: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(main)
+        task.add_done_callback(_complain)
+        self._tasks.append(task)
+
+    async def stop(self) -> None:
+        """Say goodbye, and leave."""
+        if self._started:
+            self.roll.say_goodbye()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    if self.channels.scribe is not None:
+                        await self.channels.scribe.flush()
+                    await self.sender.flush()
+                    if self.backplane.state is LinkState.UP:
+                        await self.backplane.probe()  # so that it has left when we do
+        tasks = [*self._tasks, *([] if self._rejoining is None else [self._rejoining])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self.channels.close()
+        self.router.give_up()
+        await self.backplane.close()
+
+    # ---------------------------------------------------------------- the link
+
+    def _link_changed(self, state: LinkState, why: str) -> None:
+        if state is LinkState.CLOSED:
+            return
+        up = state is LinkState.UP
+        logger.log(logging.INFO if up else logging.WARNING, "backplane %s: %s", state.value, why)
+        self._tell(BackplaneUp(why) if up else BackplaneDown(why))
+        if self._rejoining is not None:
+            self._rejoining.cancel()
+            self._rejoining = None
+        if up and self._started:
+            self._rejoining = asyncio.get_running_loop().create_task(self._rejoin())
+
+    async def _rejoin(self) -> None:
+        """The link is up again: make up for what was missed meanwhile."""
+        self.roll.greet_all()
+        self.claims.claim_again()
+        try:
+            await self._open_journal()
+        except LinkDown:
+            return  # it will be up once more
+        except BackplaneError as error:
+            logger.error("%s", error)
+            return
+        self.channels.reload()
+
+    async def _open_journal(self) -> None:
+        if self.journal is None:
+            return
+        histories = self._server.groups.rules.histories
+        await self.journal.open(
+            self.channels.follow,
+            count=max(each.count for each in histories),
+            age=max(each.age for each in histories),
+        )
+
+    async def _probe(self) -> None:
+        """Ask the broker again and again whether it is there."""
+        backplane, config = self.backplane, self._config
+        while True:
+            await asyncio.sleep(config.heartbeat)
+            self._tell_drops()
+            if backplane.state is not LinkState.UP:
+                self.roll.excuse()
+                continue
+            try:
+                async with asyncio.timeout(config.probe_timeout):
+                    await backplane.probe()
+            except LinkDown:
+                self.roll.excuse()
+            except TimeoutError:
+                self.roll.excuse()
+                await backplane.restart(f"no answer within {config.probe_timeout:g} s")
+
+    @property
+    def dropped(self) -> int:
+        """How many messages the backplane did not get."""
+        return self._budget.refused + self.sender.dropped
+
+    def _tell_drops(self) -> None:
+        more = self.dropped - self._dropped
+        if more:
+            self._dropped += more
+            logger.warning("%d messages did not get to other servers", more)
+            self._tell(MessagesDropped(more))
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("a part of the cluster has ended", exc_info=error)

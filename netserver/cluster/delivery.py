@@ -1,0 +1,126 @@
+"""What becomes of a message that was sent to somebody: known later, for those who want to know.
+
+A `Delivery` may be looked at, awaited on any loop, waited for in a plain thread, or given a
+function to call. It is settled once, by whichever thread knows first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from enum import Enum
+from threading import Event, Lock
+from typing import Any, Generic, TypeVar
+
+from netserver.cluster.history import Position
+
+T = TypeVar("T")
+
+# Guards the lists of whoever waits, of all of them: it is held for a moment, and rarely.
+_lock = Lock()
+
+
+class Outcome(Enum):
+    """What became of a message."""
+
+    DELIVERED = "delivered"  # handed to at least one connection of whom it is for
+    QUEUED = "queued"  # in the history; whoever is not there gets it when they come back
+    NOBODY = "nobody"  # nobody is there; it is gone
+    UNKNOWN = "unknown"  # nothing was heard within the deadline: it may or may not have arrived
+    REFUSED = "refused"  # too much waits for the backplane already, or there is no link; not sent
+
+
+class Settled(Generic[T]):
+    """Something that will be known. Thread-safe."""
+
+    __slots__ = ("_value", "_waiting")
+
+    def __init__(self, value: T | None = None) -> None:
+        self._value: T | None = value
+        self._waiting: list[Callable[[T], object]] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it is known."""
+        return self._value is not None
+
+    def settle(self, value: T) -> bool:
+        """It is known now; False when it was before, and stays what it was."""
+        with _lock:
+            if self._value is not None:
+                return False
+            self._value = value
+            waiting, self._waiting = self._waiting, None
+        for function in waiting or ():
+            function(value)
+        return True
+
+    def then(self, function: Callable[[T], object]) -> None:
+        """Call a function with it: now, when it is known, or on the thread that knows first.
+
+        The function must be quick and not raise; a connection may `send` in it.
+        """
+        with _lock:
+            value = self._value
+            if value is None:
+                if self._waiting is None:
+                    self._waiting = []
+                self._waiting.append(function)
+                return
+        function(value)
+
+    def wait(self, timeout: float | None = None) -> T:
+        """Wait for it in a plain thread, not in a worker's callback, which would stall its node.
+
+        Raises:
+            TimeoutError: It took longer than ``timeout`` seconds.
+        """
+        known = Event()
+        self.then(lambda _: known.set())
+        if not known.wait(timeout):
+            raise TimeoutError
+        assert self._value is not None
+        return self._value
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if self._value is None:
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+
+            def wake() -> None:
+                if not future.done():
+                    future.set_result(None)
+
+            def know(_: T) -> None:
+                with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
+                    loop.call_soon_threadsafe(wake)
+
+            self.then(know)
+            yield from future.__await__()
+        assert self._value is not None
+        return self._value
+
+
+class Delivery(Settled[Outcome]):
+    """What becomes of a message that was sent to an identity, or into a group's history.
+
+    ``await delivery`` gives its `Outcome`, as does ``delivery.wait(timeout)`` in a plain thread.
+
+    Attributes:
+        position: Where it is in the history; None where it is in none, or it is not known yet.
+    """
+
+    __slots__ = ("position",)
+
+    def __init__(self, outcome: Outcome | None = None) -> None:
+        super().__init__(outcome)
+        self.position: Position | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What became of it; None as long as it is not known."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"<Delivery {self._value.value if self._value else 'under way'}>"

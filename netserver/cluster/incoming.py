@@ -1,0 +1,147 @@
+"""What other servers sent: checked like anything from a stranger, and given to whom it is for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from netserver.broadcast import broadcast
+from netserver.cluster.channels import Channels
+from netserver.cluster.claims import Claims
+from netserver.cluster.frames import BadFrame, Frame, Kind, Record, decode
+from netserver.cluster.roll import Roll
+from netserver.cluster.router import Router
+from netserver.cluster.subjects import Subjects
+
+if TYPE_CHECKING:
+    from netserver.server import Server
+
+logger = logging.getLogger(__name__)
+
+# Complaints about what others send are logged no more often, seconds.
+COMPLAIN = 1.0
+
+# What may come on which kind of subject.
+_IDENTITY = frozenset({Kind.DIRECT, Kind.ASK, Kind.CLAIM})
+_GROUP = frozenset({Kind.GROUP, Kind.ENTRY, Kind.PRESENCE})
+_SERVER = frozenset(
+    {
+        Kind.RECEIPTS,
+        Kind.NO_RECEIPTS,
+        Kind.ANSWER,
+        Kind.REFUSAL,
+        Kind.CLAIM_ANSWER,
+        Kind.ASK_MEMBERS,
+        Kind.MEMBERS,
+    }
+)
+_BEAT = frozenset({Kind.BEAT, Kind.BYE})
+_EVERYBODY = frozenset({Kind.EVERYBODY})
+
+
+class Incoming:
+    """Takes frames apart. Owned by the cluster's thread.
+
+    Args:
+        server: Whose groups and connections are meant.
+        id: This server's id.
+        subjects, router, claims, roll, channels: Whom it is for.
+
+    Attributes:
+        frames: How many came.
+        invalid: How many of them were none, or had in them what does not belong there.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        id: bytes,
+        subjects: Subjects,
+        router: Router,
+        claims: Claims,
+        roll: Roll,
+        channels: Channels,
+    ) -> None:
+        self._server = server
+        self._id = id
+        self._subjects = subjects
+        self._router = router
+        self._roll = roll
+        self._complained = -COMPLAIN
+        self.frames = 0
+        self.invalid = 0
+        self._takers: dict[Kind, Callable[[Frame, Record], None]] = {
+            Kind.GROUP: self._take_group,
+            Kind.ENTRY: channels.take,
+            Kind.EVERYBODY: self._take_everybody,
+            Kind.DIRECT: router.take_message,
+            Kind.ASK: router.take_question,
+            Kind.ANSWER: router.take_answer,
+            Kind.REFUSAL: router.take_answer,
+            Kind.RECEIPTS: router.take_receipts,
+            Kind.NO_RECEIPTS: router.take_receipts,
+            Kind.CLAIM: claims.take,
+            Kind.CLAIM_ANSWER: claims.take_answer,
+            Kind.PRESENCE: roll.take,
+            Kind.ASK_MEMBERS: roll.take,
+            Kind.MEMBERS: roll.take,
+            Kind.BEAT: roll.take,
+            Kind.BYE: roll.take,
+        }
+
+    def receive(self, subject: str, payload: bytes) -> None:
+        """A frame came on a subject; what is wrong with it is counted, and harms nothing else."""
+        self.frames += 1
+        try:
+            frame = decode(payload)
+            if frame.sender != self._id:
+                self._take(subject, frame)
+        except BadFrame as error:
+            self._complain(subject, error)
+        except Exception:
+            logger.exception("what came on %s was too much", subject)
+
+    def _take(self, subject: str, frame: Frame) -> None:
+        allowed = self._allowed(subject, frame.name)
+        self._roll.hear(frame.sender.hex())
+        try:
+            for record in frame.records:
+                if record.kind not in allowed:
+                    raise BadFrame(f"{record.kind.name} does not belong on {subject}")
+                self._takers[record.kind](frame, record)
+        finally:
+            self._router.send_receipts(frame.sender)
+
+    def _allowed(self, subject: str, name: str) -> frozenset[Kind]:
+        """What may come on a subject, which has to be the one for the name."""
+        subjects = self._subjects
+        if subject == subjects.identity(name):
+            return _IDENTITY
+        if subject == subjects.group(name):
+            return _GROUP
+        if subject == subjects.everybody:
+            return _EVERYBODY
+        try:
+            server = bytes.fromhex(name)
+        except ValueError:
+            server = b""
+        if subject == subjects.server(server):
+            return _SERVER
+        if subject == subjects.beat(server):
+            return _BEAT
+        raise BadFrame(f"{name!r} is not what {subject} stands for")
+
+    def _take_group(self, frame: Frame, record: Record) -> None:
+        members = self._server.groups.members(frame.name)
+        broadcast(members, record.message, record.key or None, ())
+
+    def _take_everybody(self, frame: Frame, record: Record) -> None:
+        broadcast(self._server.census.connections, record.message, record.key or None, ())
+
+    def _complain(self, subject: str, error: BadFrame) -> None:
+        self.invalid += 1
+        if monotonic() - self._complained >= COMPLAIN:
+            self._complained = monotonic()
+            logger.warning("on %s came what is %s (%d so far)", subject, error, self.invalid)

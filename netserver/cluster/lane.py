@@ -1,0 +1,128 @@
+"""The cluster's own thread: one event loop, and calls that come to it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from threading import Lock, Thread, get_ident
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+class Lane:
+    """A thread with an event loop, begun when it is first needed.
+
+    Whatever is posted from one thread runs in the order of posting. What the nodes do does not
+    hold it up, and nothing that it waits for holds up a node.
+
+    Args:
+        name: The thread's.
+        loop_factory: Makes the loop.
+        begin: Awaited first, on the loop; until it returns, calls wait.
+        end: Awaited last.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop],
+        begin: Callable[[], Any],
+        end: Callable[[], Any],
+    ) -> None:
+        self._name = name
+        self._loop_factory = loop_factory
+        self._begin, self._end = begin, end
+        self._lock = Lock()  # guards all below
+        self._calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self._woken = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # set while calls are taken
+        self._thread: Thread | None = None
+        self._stopping: asyncio.Event | None = None
+        self._closed = False
+
+    @property
+    def here(self) -> bool:
+        """Whether this is its thread."""
+        thread = self._thread
+        return thread is not None and thread.ident == get_ident()
+
+    def start(self) -> None:
+        """Begin, if it has not begun. Any thread."""
+        with self._lock:
+            if self._thread is not None or self._closed:
+                return
+            self._thread = Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+
+    def post(self, function: Callable[..., object], *args: Any) -> bool:
+        """Have a function called on the thread, which is begun for it. Any thread.
+
+        Returns:
+            False when it is closed.
+        """
+        with self._lock:
+            if self._closed:
+                return False
+            self._calls.append((function, args))
+            loop = self._loop
+            if self._woken or loop is None:
+                if self._thread is None:
+                    self._thread = Thread(target=self._run, name=self._name, daemon=True)
+                    self._thread.start()
+                return True
+            self._woken = True
+        loop.call_soon_threadsafe(self._drain)
+        return True
+
+    def stop(self, timeout: float) -> bool:
+        """Have it do what was posted, and end; whether it did in so many seconds. Any other thread.
+
+        What is posted later is not done.
+        """
+        with self._lock:
+            self._closed = True
+            thread, loop, stopping = self._thread, self._loop, self._stopping
+            if loop is not None and stopping is not None:
+                loop.call_soon_threadsafe(stopping.set)
+        if thread is None:
+            return True
+        thread.join(timeout)
+        return not thread.is_alive()
+
+    # ---------------------------------------------------------------- on its thread
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+            runner.run(self._main())
+
+    async def _main(self) -> None:
+        stopping = asyncio.Event()
+        try:
+            await self._begin()
+            with self._lock:
+                self._loop = asyncio.get_running_loop()
+                self._stopping = stopping
+                if self._closed:
+                    stopping.set()
+            self._drain()
+            await stopping.wait()
+            self._drain()
+        except Exception:
+            logger.exception("the cluster's thread has ended")
+        finally:
+            with self._lock:
+                self._closed = True
+                self._loop = None
+            await self._end()
+
+    def _drain(self) -> None:
+        with self._lock:
+            calls, self._calls = self._calls, []
+            self._woken = False
+        for function, args in calls:
+            try:
+                function(*args)
+            except Exception:
+                logger.exception("%r raised", function)

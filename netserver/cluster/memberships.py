@@ -1,0 +1,72 @@
+"""Who of this server is in which group, and what the cluster's thread does about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netserver.cluster.channels import Channels
+from netserver.cluster.interest import Interest
+from netserver.cluster.presence import Member
+from netserver.cluster.roll import Roll
+from netserver.cluster.subjects import Subjects
+
+if TYPE_CHECKING:
+    from netserver.connection import Connection
+    from netserver.groups import Groups, Membership
+
+
+class Memberships:
+    """Follows `Groups`, which any thread changes. Owned by the cluster's thread.
+
+    Told that something has changed, it looks how things are now; so it ends up right, in whatever
+    order it is told what other threads did.
+
+    Args:
+        groups: How things are.
+        server: This server's id.
+        interest, subjects: What is subscribed to for a group with members.
+        roll: Keeps presence.
+        channels: Keep history.
+    """
+
+    def __init__(
+        self,
+        groups: Groups,
+        server: bytes,
+        interest: Interest,
+        subjects: Subjects,
+        roll: Roll,
+        channels: Channels,
+    ) -> None:
+        self._groups = groups
+        self._server = server.hex()
+        self._interest = interest
+        self._subjects = subjects
+        self._roll = roll
+        self._channels = channels
+        self._known: dict[tuple[Connection, str], Membership] = {}
+
+    def look(self, connection: Connection, group: str) -> None:
+        """Something may have changed between a connection and a group."""
+        now = self._groups.membership(connection, group)
+        before = self._known.get((connection, group))
+        if now is before:
+            return
+        rules = self._groups.rules.of(group)
+        if now is None:
+            del self._known[connection, group]
+            self._interest.unwant(self._subjects.group(group))
+            if rules.presence:
+                self._roll.leave(group, connection.id)
+            if rules.history is not None:
+                self._channels.leave(group, connection)
+            return
+        self._known[connection, group] = now
+        if before is None:
+            self._interest.want(self._subjects.group(group))
+        if rules.presence:
+            identity = connection.identity
+            known_as = identity if isinstance(identity, str) else None
+            self._roll.join(group, Member(known_as, now.data, self._server, connection.id))
+        if rules.history is not None:
+            self._channels.join(group, connection, now.since)

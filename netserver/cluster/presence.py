@@ -1,0 +1,272 @@
+"""Who is in which group, on all servers: each keeps its own, and merges what the others tell.
+
+Pure: told what comes, it says what to tell whom. A server's share of a group has a version, counted
+up by each notice of a change; whoever misses one asks for the whole share.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import define, field, frozen
+
+from netserver.cluster.frames import LONGEST_NAME, BadFrame
+
+# What `Connection.join` may tell about a member, bytes of JSON.
+LONGEST_DATA = 4096
+
+# So many members are told in one record.
+CHUNK = 200
+
+
+@frozen
+class Member:
+    """Somebody in a group: one connection.
+
+    Args:
+        identity: Who it is; None where it was given none.
+        data: What `Connection.join` was told of it.
+        server: The id of the server it is connected to.
+        id: Its `Connection.id` there.
+    """
+
+    identity: str | None
+    data: Any
+    server: str
+    id: int
+
+
+@define
+class Share:
+    """One server's members of a group.
+
+    Attributes:
+        version: Counts its changes.
+        members: By their ids.
+        incoming: The parts of a whole share that have come so far; None while none is coming.
+    """
+
+    version: int = 0
+    members: dict[int, Member] = field(factory=dict)
+    incoming: dict[int, Member] | None = None
+
+
+@frozen
+class Change:
+    """Who came to a group and who went."""
+
+    came: tuple[Member, ...] = ()
+    went: tuple[Member, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.came or self.went)
+
+
+@frozen
+class Notice:
+    """What a server tells of its share of a group.
+
+    Args:
+        version: Of the share, with this notice.
+        came, went: What has changed; of a whole share, a part of it.
+        hello: Whether the sender wants to be told the others'.
+        last: Whether it is the last part of a whole share.
+    """
+
+    version: int
+    came: tuple[Member, ...] = ()
+    went: tuple[int, ...] = ()
+    hello: bool = False
+    last: bool = True
+
+
+class GroupPresence:
+    """The members of one group. Not thread-safe: its owner calls it.
+
+    Args:
+        server: This server's id.
+    """
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self.own = Share()
+        self.others: dict[str, Share] = {}
+        self._told: dict[int, Member] = {}  # what the others were told of the own share
+
+    def members(self) -> list[Member]:
+        """Everybody, this server's first."""
+        shares = [self.own, *self.others.values()]
+        return [member for share in shares for member in share.members.values()]
+
+    # ---------------------------------------------------------------- the own share
+
+    def join(self, member: Member) -> Change:
+        """One of this server's comes, or is somebody else now."""
+        before = self.own.members.get(member.id)
+        if before == member:
+            return Change()
+        self.own.members[member.id] = member
+        return Change((member,), () if before is None else (before,))
+
+    def leave(self, id: int) -> Change:
+        """One of this server's goes."""
+        member = self.own.members.pop(id, None)
+        return Change() if member is None else Change((), (member,))
+
+    def untold(self, hello: bool = False) -> list[Notice]:
+        """What has changed of the own share since the last time, to be told to the others."""
+        own, told = self.own.members, self._told
+        came = [member for id, member in own.items() if told.get(id) != member]
+        went = [id for id in told if id not in own]
+        self._told = dict(own)
+        notices = []
+        while came or went:
+            self.own.version += 1
+            notices.append(Notice(self.own.version, tuple(came[:CHUNK]), tuple(went[:CHUNK])))
+            came, went = came[CHUNK:], went[CHUNK:]
+        if hello:
+            notices.append(Notice(self.own.version, hello=True))
+        return notices
+
+    def whole(self) -> list[Notice]:
+        """The own share as the others were told it, in parts."""
+        members = list(self._told.values())
+        parts = [tuple(members[at : at + CHUNK]) for at in range(0, len(members), CHUNK)] or [()]
+        return [
+            Notice(self.own.version, part, last=number == len(parts) - 1)
+            for number, part in enumerate(parts)
+        ]
+
+    # ---------------------------------------------------------------- the others' shares
+
+    def take(self, server: str, notice: Notice) -> tuple[Change, bool]:
+        """Another server tells of a change.
+
+        Returns:
+            What it changes, and whether its whole share must be asked for.
+        """
+        share = self.others.setdefault(server, Share())
+        changes = bool(notice.came or notice.went)
+        if notice.version != share.version + changes:
+            return Change(), True
+        share.version = notice.version
+        went = [share.members.pop(id) for id in notice.went if id in share.members]
+        for member in notice.came:
+            if (before := share.members.get(member.id)) is not None:
+                went.append(before)
+            share.members[member.id] = member
+        return Change(notice.came, tuple(went)), False
+
+    def take_whole(self, server: str, notice: Notice) -> Change:
+        """Another server tells all of its share, or a part of it."""
+        share = self.others.setdefault(server, Share())
+        if share.incoming is None:
+            share.incoming = {}
+        share.incoming.update((member.id, member) for member in notice.came)
+        if not notice.last:
+            return Change()
+        before, share.members, share.incoming = share.members, share.incoming, None
+        share.version = notice.version
+        return Change(
+            tuple(m for id, m in share.members.items() if before.get(id) != m),
+            tuple(m for id, m in before.items() if share.members.get(id) != m),
+        )
+
+    def lose(self, server: str) -> Change:
+        """Another server is gone, and its members with it."""
+        share = self.others.pop(server, None)
+        return Change() if share is None else Change((), tuple(share.members.values()))
+
+
+# -------------------------------------------------------------------- what goes over the wire
+
+
+def encode_notice(notice: Notice, group: str | None = None) -> bytes:
+    """A notice as JSON.
+
+    Args:
+        group: Whose it is, where the subject does not say so.
+    """
+    fields: dict[str, object] = {"v": notice.version}
+    if group is not None:
+        fields["group"] = group
+    if notice.came:
+        fields["came"] = [[m.id, m.identity, m.data] for m in notice.came]
+    if notice.went:
+        fields["went"] = list(notice.went)
+    if notice.hello:
+        fields["hello"] = True
+    if not notice.last:
+        fields["more"] = True
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def decode_notice(body: bytes, server: str) -> tuple[str | None, Notice]:
+    """The group, where it is told, and the notice.
+
+    Raises:
+        BadFrame: It is none.
+    """
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadFrame("a notice is not JSON") from None
+    if not isinstance(fields, dict):
+        raise BadFrame("a notice is not an object")
+    group = fields.get("group")
+    if group is not None and not _is_name(group):
+        raise BadFrame("a notice of no group")
+    version, came, went = fields.get("v"), fields.get("came", []), fields.get("went", [])
+    if not isinstance(version, int) or not _is_number(version):
+        raise BadFrame("a notice without a version")
+    if not isinstance(came, list) or not isinstance(went, list):
+        raise BadFrame("a notice without what belongs into it")
+    if len(came) > CHUNK or len(went) > CHUNK or not all(map(_is_number, went)):
+        raise BadFrame("a notice with too much or with the wrong things in it")
+    return group, Notice(
+        version,
+        tuple(_member(each, server) for each in came),
+        tuple(went),
+        fields.get("hello") is True,
+        fields.get("more") is not True,
+    )
+
+
+def _member(fields: object, server: str) -> Member:
+    if not isinstance(fields, list) or len(fields) != 3:
+        raise BadFrame("a member who is none")
+    id, identity, data = fields
+    if not _is_number(id) or not (identity is None or _is_name(identity)):
+        raise BadFrame("a member who is none")
+    if len(json.dumps(data)) > 2 * LONGEST_DATA:
+        raise BadFrame("too much about a member")
+    return Member(identity, data, server, id)
+
+
+def check_data(data: Any) -> None:
+    """Refuse what cannot be told about a member.
+
+    Raises:
+        ValueError: It is not to be had in JSON, or is over 4 KiB of it.
+    """
+    try:
+        length = len(json.dumps(data, separators=(",", ":"), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"what is told about a member must be JSON: {error}") from error
+    if length > LONGEST_DATA:
+        raise ValueError(f"{length} bytes about a member are more than {LONGEST_DATA}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME
+
+
+def names(members: Iterable[Member]) -> set[str]:
+    """The identities of members, each once, however many connections it has."""
+    return {member.identity for member in members if member.identity is not None}

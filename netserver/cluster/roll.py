@@ -1,0 +1,280 @@
+"""Keeps the presence of this server's groups in step with the other servers'."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+
+from netserver.cluster.config import ClusterConfig
+from netserver.cluster.frames import BadFrame, Frame, Kind, Record, encode_record
+from netserver.cluster.interest import Interest
+from netserver.cluster.peers import Peers
+from netserver.cluster.presence import (
+    Change,
+    GroupPresence,
+    Member,
+    Notice,
+    decode_notice,
+    encode_notice,
+)
+from netserver.cluster.sender import Sender
+from netserver.cluster.subjects import Subjects
+
+logger = logging.getLogger(__name__)
+
+# Changes are told together, so long after the first, seconds: a thousand who come at once are a
+# few notices. It is well below what a person takes for at once.
+GATHER = 0.02
+
+# A share is not asked for more often, seconds: the answer may be under way.
+ASK_AGAIN = 0.5
+
+
+class Roll:
+    """Who is in the groups whose rules ask for presence. Owned by the cluster's thread.
+
+    `members` may be called by any thread; a lock guards the tables for it.
+
+    Args:
+        config: How often, and how long.
+        server: This server's id.
+        sender, subjects, interest: The way to the others.
+        tell: Called with each group and what has changed in it.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        server: bytes,
+        sender: Sender,
+        subjects: Subjects,
+        interest: Interest,
+        tell: Callable[[str, Change], None],
+    ) -> None:
+        self._server = server
+        self._sender = sender
+        self._subjects = subjects
+        self._interest = interest
+        self._tell = tell
+        self._heartbeat = config.heartbeat
+        self._resync = config.resync
+        self._lock = Lock()
+        self._groups: dict[str, GroupPresence] = {}
+        self._greeted: set[str] = set()
+        self._changed: dict[str, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._asked: dict[tuple[str, str], float] = {}
+        self._greetings: set[asyncio.Task[None]] = set()
+        self.peers = Peers(config.dead_after, self._watch, self._unwatch)
+
+    def members(self, group: str) -> list[Member]:
+        """Who is in a group, as far as this server knows. Any thread."""
+        with self._lock:
+            presence = self._groups.get(group)
+            return [] if presence is None else presence.members()
+
+    # ---------------------------------------------------------------- this server's members
+
+    def join(self, group: str, member: Member) -> None:
+        """One of this server's comes."""
+        with self._lock:
+            presence = self._groups.get(group)
+            begins = presence is None
+            if presence is None:
+                presence = self._groups[group] = GroupPresence(self._server.hex())
+            change = presence.join(member)
+        if begins:
+            task = asyncio.get_running_loop().create_task(self._greet(group))
+            self._greetings.add(task)
+            task.add_done_callback(self._greetings.discard)
+        self._note(group, change)
+
+    def leave(self, group: str, id: int) -> None:
+        """One of this server's goes."""
+        with self._lock:
+            presence = self._groups.get(group)
+            if presence is None:
+                return
+            change = presence.leave(id)
+        self._note(group, change)
+
+    def _note(self, group: str, change: Change) -> None:
+        if not change:
+            return
+        self._tell(group, change)
+        if group in self._greeted:
+            self._tell_later(group)
+
+    def _tell_later(self, group: str) -> None:
+        self._changed[group] = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER, self._tell_others)
+
+    def _tell_others(self) -> None:
+        self._timer = None
+        changed, self._changed = self._changed, {}
+        for group in changed:
+            if (presence := self._groups.get(group)) is None:
+                continue
+            with self._lock:
+                notices = presence.untold()
+            self._publish(group, notices)
+            if not presence.own.members:
+                self._part(group)
+
+    def _part(self, group: str) -> None:
+        """Nobody of this server is in it any more; the others have been told."""
+        with self._lock:
+            del self._groups[group]
+        self._greeted.discard(group)
+        self.peers.part(group)
+
+    async def _greet(self, group: str) -> None:
+        """Ask the others who is there, once everything that they tell is heard."""
+        await self._interest.ready(self._subjects.group(group))
+        self._greeted.add(group)
+        self._say_hello(group)
+
+    def _say_hello(self, group: str) -> None:
+        if presence := self._groups.get(group):
+            with self._lock:
+                notices = presence.untold(hello=True)
+            self._publish(group, notices)
+            self._changed.pop(group, None)
+            if not presence.own.members:
+                self._part(group)
+
+    def _publish(self, group: str, notices: list[Notice]) -> None:
+        for notice in notices:
+            record = encode_record(Kind.PRESENCE, encode_notice(notice))
+            self._sender.add(self._subjects.group(group), group, record)
+
+    # ---------------------------------------------------------------- the others
+
+    def take(self, frame: Frame, record: Record) -> None:
+        """Another server tells something of its share of a group."""
+        server = frame.sender.hex()
+        if record.kind is Kind.PRESENCE:
+            _, notice = decode_notice(record.body, server)
+            self._take_notice(frame.name, server, notice)
+        elif record.kind is Kind.MEMBERS:
+            group, notice = decode_notice(record.body, server)
+            if group is None:
+                raise BadFrame("members of no group")
+            self._take_whole(group, server, notice)
+        elif record.kind is Kind.ASK_MEMBERS:
+            try:
+                group = record.body.decode()
+            except UnicodeDecodeError:
+                raise BadFrame("a group's name is not UTF-8") from None
+            self._tell_whole(group, server)
+        elif record.kind is Kind.BYE:
+            self.peers.forget(server)
+            self._lose(server)
+
+    def _take_notice(self, group: str, server: str, notice: Notice) -> None:
+        presence = self._groups.get(group)
+        if presence is None:
+            return
+        with self._lock:
+            change, ask = presence.take(server, notice)
+        self.peers.meet(server, group, monotonic())
+        if change:
+            self._tell(group, change)
+        if ask:
+            self._ask(group, server)
+        if notice.hello:
+            self._tell_whole(group, server)
+
+    def _take_whole(self, group: str, server: str, notice: Notice) -> None:
+        presence = self._groups.get(group)
+        if presence is None:
+            return
+        with self._lock:
+            change = presence.take_whole(server, notice)
+        self._asked.pop((group, server), None)
+        self.peers.meet(server, group, monotonic())
+        if change:
+            self._tell(group, change)
+
+    def _tell_whole(self, group: str, server: str) -> None:
+        presence = self._groups.get(group)
+        subject = self._subjects.server(bytes.fromhex(server))
+        with self._lock:
+            parts = [Notice(0)] if presence is None else presence.whole()
+        for part in parts:
+            self._sender.add(
+                subject, server, encode_record(Kind.MEMBERS, encode_notice(part, group))
+            )
+
+    def _ask(self, group: str, server: str) -> None:
+        now = monotonic()
+        if now - self._asked.get((group, server), -ASK_AGAIN) < ASK_AGAIN:
+            return
+        self._asked[group, server] = now
+        self._sender.add(
+            self._subjects.server(bytes.fromhex(server)),
+            server,
+            encode_record(Kind.ASK_MEMBERS, group.encode()),
+        )
+
+    # ---------------------------------------------------------------- life and death
+
+    async def run(self) -> None:
+        """Beat, and look who does not, until cancelled."""
+        beat = encode_record(Kind.BEAT)
+        me = self._server
+        resync_at = monotonic() + self._resync
+        while True:
+            self._sender.add(self._subjects.beat(me), me.hex(), beat)
+            await asyncio.sleep(self._heartbeat)
+            for server in self.peers.find_dead(monotonic()):
+                logger.warning("server %s has not been heard of and is taken for gone", server)
+                self._lose(server)
+            if monotonic() >= resync_at:
+                resync_at = monotonic() + self._resync
+                self._compare()
+
+    def hear(self, server: str) -> None:
+        """Another server was heard from."""
+        for group in self.peers.hear(server, monotonic()):
+            if group in self._groups:
+                self._ask(group, server)
+
+    def excuse(self) -> None:
+        """The own link is down: nobody can be heard."""
+        self.peers.excuse(monotonic())
+
+    def greet_all(self) -> None:
+        """The link is up again: whatever was told meanwhile was missed."""
+        self.excuse()
+        for group in list(self._greeted):
+            self._say_hello(group)
+
+    def say_goodbye(self) -> None:
+        """This server goes, and its members with it."""
+        me = self._server
+        self._sender.add(self._subjects.beat(me), me.hex(), encode_record(Kind.BYE))
+
+    def _compare(self) -> None:
+        """Tell the version of each share, so that who has missed something asks for it."""
+        self._asked.clear()
+        for group in self._greeted:
+            if presence := self._groups.get(group):
+                self._publish(group, [Notice(presence.own.version)])
+
+    def _lose(self, server: str) -> None:
+        for group, presence in list(self._groups.items()):
+            with self._lock:
+                change = presence.lose(server)
+            if change:
+                self._tell(group, change)
+
+    def _watch(self, server: str) -> None:
+        self._interest.want(self._subjects.beat(bytes.fromhex(server)))
+
+    def _unwatch(self, server: str) -> None:
+        self._interest.unwant(self._subjects.beat(bytes.fromhex(server)))

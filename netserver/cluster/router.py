@@ -1,0 +1,189 @@
+"""Messages, questions and answers between identities, wherever they are connected."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from netserver.cluster.answer import Answer
+from netserver.cluster.deadlines import Deadlines
+from netserver.cluster.delivery import Delivery, Outcome
+from netserver.cluster.frames import BadFrame, Frame, Kind, Record, encode_message, encode_record
+from netserver.cluster.identities import Identities
+from netserver.cluster.sender import Sender
+from netserver.cluster.subjects import Subjects
+from netserver.errors import Unanswered
+from netwire import Message
+
+if TYPE_CHECKING:
+    from netserver.cluster.lane import Lane
+    from netserver.connection import Connection
+
+logger = logging.getLogger(__name__)
+
+# When one server says that nobody is there, another may so long say that somebody is, seconds.
+SECOND_OPINION = 0.2
+
+NOBODY = "nobody is there"
+
+
+@define(eq=False)
+class _Sent:
+    """A message or question on its way."""
+
+    identity: str
+    handle: Delivery | Answer
+    nobody: bool = False  # one server had nobody
+
+    def settle(self, outcome: Outcome) -> None:
+        handle = self.handle
+        if isinstance(handle, Delivery):
+            handle.settle(outcome)
+        elif outcome is Outcome.NOBODY:
+            handle.settle(Unanswered(self.identity, NOBODY))
+        else:
+            handle.settle(Unanswered(self.identity, "the deadline has passed"))
+
+
+class Router:
+    """Finds identities by their subjects. Owned by the cluster's thread.
+
+    A message goes to the servers that have a connection of its identity, and to no others. They say
+    what became of it in one receipt for all that came together.
+
+    Args:
+        lane: The thread.
+        sender: Publishes.
+        subjects: Where to.
+        identities: Who is here.
+    """
+
+    def __init__(
+        self, lane: Lane, sender: Sender, subjects: Subjects, identities: Identities
+    ) -> None:
+        self._lane = lane
+        self._sender = sender
+        self._subjects = subjects
+        self._identities = identities
+        self._waiting: Deadlines[_Sent] = Deadlines(self._expire)
+        # The numbers in the frame that is being taken apart: who got them, and who did not.
+        self._got: list[int] = []
+        self._missed: list[int] = []
+
+    # ---------------------------------------------------------------- sending
+
+    def send(
+        self, identity: str, message: Message, delivery: Delivery, timeout: float, charged: int
+    ) -> None:
+        """Send a message to the others that have the identity."""
+        number = 0 if delivery.done else self._waiting.add(_Sent(identity, delivery), timeout)
+        record = encode_message(Kind.DIRECT, message, number=number)
+        self._publish(identity, record, charged, number)
+
+    def ask(
+        self, identity: str, message: Message, answer: Answer, timeout: float, charged: int
+    ) -> None:
+        """Ask the others that have the identity; the first answer counts."""
+        number = self._waiting.add(_Sent(identity, answer), timeout)
+        record = encode_message(Kind.ASK, message, number=number)
+        self._publish(identity, record, charged, number)
+
+    def await_here(self, identity: str, answer: Answer, timeout: float) -> None:
+        """Put a deadline on an answer of a connection of this server."""
+        self._waiting.add(_Sent(identity, answer), timeout)
+
+    def _publish(self, identity: str, record: bytes, charged: int, number: int) -> None:
+        unheard = self._unheard if number else None
+        subject = self._subjects.identity(identity)
+        self._sender.add(subject, identity, record, charged=charged, unheard=unheard, number=number)
+
+    def _unheard(self, number: int) -> None:
+        """Nobody subscribes to what a record was published on."""
+        if sent := self._waiting.take(number):
+            sent.settle(Outcome.NOBODY)
+
+    def _expire(self, number: int, sent: _Sent) -> None:
+        sent.settle(Outcome.NOBODY if sent.nobody else Outcome.UNKNOWN)
+
+    # ---------------------------------------------------------------- what others sent
+
+    def take_message(self, frame: Frame, record: Record) -> None:
+        """A message for an identity that may be here."""
+        message = record.message
+        taken = [each.send(message) for each in self._identities.of(frame.name)]
+        if record.number:
+            (self._got if any(taken) else self._missed).append(record.number)
+
+    def take_question(self, frame: Frame, record: Record) -> None:
+        """A question for an identity that may be here."""
+        connections = self._identities.of(frame.name)
+        if connections:
+            self._put_question(connections[-1], frame.sender, record)
+        else:
+            self._missed.append(record.number)
+
+    def send_receipts(self, server: bytes) -> None:
+        """Tell a server what became of everything that came in one frame."""
+        for kind, numbers in ((Kind.RECEIPTS, self._got), (Kind.NO_RECEIPTS, self._missed)):
+            if numbers:
+                self._reply(server, encode_record(kind, _pack(numbers)))
+                numbers.clear()
+
+    def _put_question(self, connection: Connection, sender: bytes, record: Record) -> None:
+        number = record.number
+        answer = Answer()
+        answer.then(
+            lambda value: self._lane.post(self._reply, sender, encode_answer(value, number))
+        )
+        connection._put_question(record.message, answer)
+
+    def _reply(self, server: bytes, record: bytes) -> None:
+        self._sender.add(self._subjects.server(server), server.hex(), record)
+
+    # ---------------------------------------------------------------- what others answered
+
+    def take_receipts(self, frame: Frame, record: Record) -> None:
+        """What became of messages."""
+        for number in _unpack(record.body):
+            if record.kind is Kind.RECEIPTS:
+                if sent := self._waiting.take(number):
+                    sent.settle(Outcome.DELIVERED)
+            elif sent := self._waiting.look_at(number):
+                sent.nobody = True
+                self._waiting.hurry(number, SECOND_OPINION)
+
+    def take_answer(self, frame: Frame, record: Record) -> None:
+        """An answer, or why there is none."""
+        sent = self._waiting.look_at(record.number)
+        if sent is None or not isinstance(sent.handle, Answer):
+            return  # too late, or somebody else was first
+        self._waiting.take(record.number)
+        message = record.message
+        if record.kind is Kind.ANSWER:
+            sent.handle.settle(message)
+        else:
+            sent.handle.settle(Unanswered(sent.identity, str(message)))
+
+    def give_up(self) -> None:
+        """The cluster ends: nothing more will be heard."""
+        for _, sent in self._waiting.take_all():
+            sent.settle(Outcome.UNKNOWN)
+
+
+def encode_answer(value: Message | Unanswered, number: int) -> bytes:
+    """The record that takes an answer to who asked."""
+    if isinstance(value, Unanswered):
+        return encode_message(Kind.REFUSAL, value.reason, number=number)
+    return encode_message(Kind.ANSWER, value, number=number)
+
+
+def _pack(numbers: list[int]) -> bytes:
+    return b"".join(number.to_bytes(4) for number in numbers)
+
+
+def _unpack(body: bytes) -> list[int]:
+    if len(body) % 4:
+        raise BadFrame(f"receipts of {len(body)} bytes")
+    return [int.from_bytes(body[at : at + 4]) for at in range(0, len(body), 4)]

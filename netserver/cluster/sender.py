@@ -1,0 +1,201 @@
+"""What goes to other servers: gathered by subject, bounded, and published as frames."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from threading import Lock
+from time import monotonic
+from typing import TypeAlias
+
+from netserver.backplane import Backplane, LinkDown, LinkState, PayloadTooLarge
+from netserver.cluster.config import ClusterConfig
+from netserver.cluster.frames import encode_head
+
+logger = logging.getLogger(__name__)
+
+# A frame is no longer than that where it holds several records, bytes: so that what many send is
+# joined, and nobody waits long behind others.
+FRAME = 64 * 1024
+
+# What each record that waits costs beside its bytes, roughly.
+RECORD_COST = 256
+
+# How often what waits for the link is looked through for what is too old, seconds.
+SWEEP = 0.25
+
+
+Told: TypeAlias = Callable[[], object] | None
+
+
+class Budget:
+    """So many bytes may wait. Thread-safe.
+
+    Attributes:
+        used: How many do.
+        refused: How many messages found no room.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = Lock()
+        self.used = 0
+        self.refused = 0
+
+    def take(self, size: int) -> bool:
+        """Room for one more message, if there is any."""
+        cost = size + RECORD_COST
+        with self._lock:
+            if self.used + cost > self._limit:
+                self.refused += 1
+                return False
+            self.used += cost
+            return True
+
+    def give_back(self, size: int, messages: int = 1) -> None:
+        """So many bytes in so many messages wait no longer."""
+        with self._lock:
+            self.used -= size + messages * RECORD_COST
+
+
+class _Waiting:
+    """What waits for one subject."""
+
+    __slots__ = ("head", "records")
+
+    def __init__(self, head: bytes) -> None:
+        self.head = head
+        # The record, the bytes it took of the budget, whom to tell that nobody heard it, and when
+        # it came.
+        self.records: deque[tuple[bytes, int | None, Told, float]] = deque()
+
+    def take(self, most: int) -> tuple[bytes, int, int, list[Callable[[], object]]]:
+        """One frame: its bytes, what it took of the budget in how many messages, whom to tell."""
+        records = self.records
+        parts = [self.head]
+        tell: list[Callable[[], object]] = []
+        length = cost = count = 0
+        while records and (len(parts) == 1 or length + len(records[0][0]) <= most):
+            record, charged, told, _ = records.popleft()
+            parts.append(record)
+            length += len(record)
+            if charged is not None:
+                cost += charged
+                count += 1
+            if told is not None:
+                tell.append(told)
+        return b"".join(parts), cost, count, tell
+
+
+class Sender:
+    """Publishes records, those for one subject in order. Owned by the cluster's thread.
+
+    Records for one subject that come while others are on their way go out together. While the link
+    is down they wait, up to the budget and ``publish_age``, and are dropped then.
+
+    Args:
+        backplane: Where to.
+        config: Limits.
+        server: The server's id.
+        budget: Of what other threads send.
+
+    Attributes:
+        frames: How many were published.
+        dropped: How many records were not, for they were too old or the link was lost.
+    """
+
+    def __init__(
+        self,
+        backplane: Backplane,
+        config: ClusterConfig,
+        server: bytes,
+        budget: Budget,
+    ) -> None:
+        self._backplane = backplane
+        self._config = config
+        self._server = server
+        self._budget = budget
+        self._waiting: dict[str, _Waiting] = {}
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self.frames = 0
+        self.dropped = 0
+
+    def add(
+        self,
+        subject: str,
+        name: str,
+        record: bytes,
+        *,
+        charged: int | None = None,
+        unheard: Callable[[int], object] | None = None,
+        number: int = 0,
+    ) -> None:
+        """Publish a record.
+
+        Args:
+            subject, name: Where to, and what that stands for.
+            record: Its bytes.
+            charged: What was taken of the budget for it; None where nothing was.
+            unheard: Called with ``number`` if nobody subscribes to the subject, where the engine
+                finds out.
+        """
+        waiting = self._waiting.get(subject)
+        if waiting is None:
+            waiting = self._waiting[subject] = _Waiting(encode_head(self._server, name))
+            self._wake.set()
+            self._idle.clear()
+        told = None if unheard is None else partial(unheard, number)
+        waiting.records.append((record, charged, told, monotonic()))
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        while True:
+            while self._waiting:
+                if self._backplane.state is LinkState.UP:
+                    await self._publish_next()
+                else:
+                    self._drop_old()
+                    await asyncio.sleep(SWEEP)
+            self._wake.clear()
+            self._idle.set()
+            await self._wake.wait()
+
+    async def flush(self) -> None:
+        """Wait until nothing waits; for ever, while the link is down."""
+        await self._idle.wait()
+
+    async def _publish_next(self) -> None:
+        subject = next(iter(self._waiting))
+        waiting = self._waiting.pop(subject)
+        payload, cost, count, tell = waiting.take(FRAME)
+        if waiting.records:
+            self._waiting[subject] = waiting  # at the end: the others' turn comes first
+        try:
+            await self._backplane.publish(subject, payload, partial(_call, tell) if tell else None)
+            self.frames += 1
+        except (LinkDown, PayloadTooLarge) as error:
+            self.dropped += max(1, count)
+            logger.debug("a frame for %s is lost: %s", subject, error)
+        finally:
+            self._budget.give_back(cost, count)
+
+    def _drop_old(self) -> None:
+        oldest = monotonic() - self._config.publish_age
+        for subject, waiting in list(self._waiting.items()):
+            records = waiting.records
+            while records and records[0][3] < oldest:
+                _, charged, _, _ = records.popleft()
+                self.dropped += 1
+                if charged is not None:
+                    self._budget.give_back(charged)
+            if not records:
+                del self._waiting[subject]
+
+
+def _call(functions: list[Callable[[], object]]) -> None:
+    for function in functions:
+        function()
