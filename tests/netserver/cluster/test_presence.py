@@ -1,0 +1,79 @@
+"""Who is in a group, on all servers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from netserver import GroupRules
+from tests.netserver.cluster.conftest import PATIENCE, Fleet, Site
+
+RULES = GroupRules(presence=True)
+
+
+def until_there(site: Site, group: str, expected: dict[str | None, Any]) -> None:
+    ends = time.monotonic() + PATIENCE
+    while True:
+        there = {member.identity: member.data for member in site.presence(group)}
+        if there == expected:
+            return
+        assert time.monotonic() < ends, f"{there} is not {expected}"
+        time.sleep(0.01)
+
+
+def test_members_are_known_on_all_servers_with_what_is_told_of_them(fleet: Fleet) -> None:
+    a, b = fleet.server(rules=RULES), fleet.server(rules=RULES)
+    ann, ben = fleet.visit(a, "ann"), fleet.visit(b, "ben")
+    ann.join("room/1", {"mood": "good"})
+    until_there(a, "room/1", {"ann": {"mood": "good"}})
+    ben.join("room/1", ["x", 1])
+    for site in (a, b):
+        until_there(site, "room/1", {"ann": {"mood": "good"}, "ben": ["x", 1]})
+    ann.ask("join", "room/1", {"mood": "bad"}, None)
+    for site in (a, b):
+        until_there(site, "room/1", {"ann": {"mood": "bad"}, "ben": ["x", 1]})
+    ann.close()
+    until_there(b, "room/1", {"ben": ["x", 1]})
+
+
+def test_changes_are_told_on_every_server(fleet: Fleet) -> None:
+    a, b = fleet.server(rules=RULES), fleet.server(rules=RULES)
+    ann, ben = fleet.visit(a, "ann"), fleet.visit(b, "ben")
+    ann.join("room/1")
+    assert a.changes.get(timeout=PATIENCE) == ("room/1", ["ann"], [])
+    ben.join("room/1")
+    assert b.changes.get(timeout=PATIENCE) == ("room/1", ["ben"], [])
+    assert b.changes.get(timeout=PATIENCE) == ("room/1", ["ann"], [])
+    assert a.changes.get(timeout=PATIENCE) == ("room/1", ["ben"], [])
+    ben.ask("leave", "room/1")
+    assert a.changes.get(timeout=PATIENCE) == ("room/1", [], ["ben"])
+
+
+def test_a_server_that_leaves_takes_its_members_with_it(fleet: Fleet) -> None:
+    a, b = fleet.server(rules=RULES), fleet.server(rules=RULES)
+    fleet.visit(a, "ann").join("room/1")
+    fleet.visit(b, "ben").join("room/1")
+    until_there(a, "room/1", {"ann": None, "ben": None})
+    b.close()
+    until_there(a, "room/1", {"ann": None})
+
+
+def test_thirty_members_in_twenty_groups(fleet: Fleet) -> None:
+    a, b = fleet.server(rules=RULES), fleet.server(rules=RULES)
+    visitors = [fleet.visit(b, f"guest{number}") for number in range(30)]
+    for connection in b.connections:
+        for number in range(20):
+            connection.join(f"room/{number}", "x" * 1000)
+    fleet.visit(a, "host").join("room/7")
+    expected: dict[str | None, Any] = {f"guest{number}": "x" * 1000 for number in range(30)}
+    until_there(a, "room/7", {"host": None, **expected})
+    until_there(b, "room/7", {"host": None, **expected})
+    visitors[0].close()
+    del expected["guest0"]
+    until_there(a, "room/7", {"host": None, **expected})
+
+
+def test_without_rules_there_is_no_presence(fleet: Fleet) -> None:
+    a = fleet.server(rules=RULES)
+    fleet.visit(a, "ann").join("other")
+    assert a.presence("other") == []
