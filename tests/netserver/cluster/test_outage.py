@@ -1,0 +1,106 @@
+"""The broker stops, hangs or comes back: what is local goes on, and the rest is made up for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from benchmark.brokers.nats import nats_server
+from benchmark.brokers.process import BrokerMissing, BrokerProcess
+from netserver import ClusterConfig, GroupRules, Outcome
+from netserver.events import BackplaneDown, BackplaneUp, Event, MessagesDropped
+from tests.netserver.backplane.brokers import required_rabbitmq
+from tests.netserver.cluster.conftest import PATIENCE, Fleet, Site
+
+# Small enough to be filled, and quick to notice what hangs.
+CONFIG = ClusterConfig(
+    heartbeat=0.2,
+    dead_after=1.0,
+    resync=1.0,
+    probe_timeout=0.5,
+    publish_limit=20_000,
+    publish_age=0.5,
+)
+RULES = GroupRules(presence=True)
+
+
+@contextmanager
+def nats() -> Iterator[tuple[str, BrokerProcess]]:
+    try:
+        with nats_server(jetstream=True) as broker:
+            yield broker.url, broker.process
+    except BrokerMissing as missing:
+        pytest.skip(str(missing))
+
+
+@contextmanager
+def amqp() -> Iterator[tuple[str, BrokerProcess]]:
+    with required_rabbitmq() as broker:
+        yield broker.url, broker.process
+
+
+@pytest.fixture(params=[amqp], ids=["amqp"])
+def broken(request: pytest.FixtureRequest) -> Iterator[tuple[Fleet, BrokerProcess]]:
+    """A fleet, and the process of the broker that it depends on."""
+    with request.param() as (url, process), ExitStack() as stack:
+        yield Fleet(lambda: url, stack), process
+
+
+def wait_for(site: Site, kind: type[Event]) -> Event:
+    while not isinstance(event := site.events.get(timeout=2 * PATIENCE), kind):
+        pass
+    return event
+
+
+def until(condition: Callable[[], object]) -> None:
+    ends = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+def both_there(site: Site) -> bool:
+    return {member.identity for member in site.presence("room/1")} == {"ann", "ben"}
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+def test_what_is_local_goes_on_and_the_rest_comes_back(
+    broken: tuple[Fleet, BrokerProcess], how: str
+) -> None:
+    fleet, broker = broken
+    a, b = [fleet.server(rules=RULES, config=CONFIG) for _ in range(2)]
+    ann, ben = fleet.visit(a, "ann"), fleet.visit(b, "ben")
+    ann.join("room/1")
+    ben.join("room/1")
+    until(lambda: both_there(a) and both_there(b))
+
+    broker.kill() if how == "killed" else broker.freeze()
+    wait_for(a, BackplaneDown)
+    assert not a.statistics().cluster.link_up
+    # What is local is served, a newcomer too, and what goes elsewhere says so.
+    assert a.send_to("ann", "local").wait(PATIENCE) is Outcome.DELIVERED
+    assert ann.client.recv(PATIENCE) == "local"
+    eve = fleet.visit(a, "eve")
+    eve.join("room/1")
+    assert a.broadcast("here", group="room/1") == 2
+    assert {ann.client.recv(PATIENCE), eve.client.recv(PATIENCE)} == {"here"}
+    assert a.send_to("ben", "lost", timeout=0.3).wait(PATIENCE) is Outcome.UNKNOWN
+    # What waits is bounded, and dropped when it is old.
+    deliveries = [a.send_to("ben", "x" * 1000, timeout=0.3) for _ in range(50)]
+    outcomes = {delivery.wait(PATIENCE) for delivery in deliveries}
+    assert outcomes == {Outcome.UNKNOWN, Outcome.REFUSED}
+    assert a.statistics().cluster.waiting <= CONFIG.publish_limit
+    wait_for(a, MessagesDropped)
+    until(lambda: a.statistics().cluster.waiting == 0)
+    # Who cannot be heard because of the own link is not taken for gone.
+    assert "ben" in {member.identity for member in a.presence("room/1")}
+
+    broker.start() if how == "killed" else broker.thaw()
+    wait_for(a, BackplaneUp)
+    wait_for(b, BackplaneUp)
+    until(lambda: {m.identity for m in b.presence("room/1")} == {"ann", "ben", "eve"})
+    until(lambda: a.send_to("ben", "again").wait(PATIENCE) is Outcome.DELIVERED)
+    assert ben.client.recv(PATIENCE) in ("again", "here")
