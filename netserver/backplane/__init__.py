@@ -67,7 +67,7 @@ def make_backplane(url: str) -> Backplane:
     try:
         engine = getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        if not library or (error.name or "").partition(".")[0] != library:
+        if not library or (error.name or "").partition(".")[0] not in (library, "nkeys"):
             raise
         raise MissingEngine(parsed.scheme, extra) from error
     backplane = engine(parsed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -12,6 +13,8 @@ from netserver.backplane.errors import BackplaneUrlError
 
 T = TypeVar("T")
 
+_SECRET_OPTION = re.compile(r"(?<=[?&]token=)[^&]*")
+
 
 @define
 class BackplaneUrl:
@@ -20,7 +23,7 @@ class BackplaneUrl:
     Attributes:
         scheme: In small letters, without ``://``.
         rest: What stands between the scheme and the options: hosts, credentials, a path.
-        shown: The whole URL, for messages and logs, with asterisks for a password.
+        shown: The whole URL, for messages and logs, with asterisks for what is secret.
         options: What stands behind the question mark.
     """
 
@@ -121,8 +124,8 @@ class Address:
 
 
 def hide_password(url: str) -> str:
-    """A URL with asterisks for the passwords in it."""
-    scheme, separator, rest = url.partition("://")
+    """A URL with asterisks for the passwords and the token in it."""
+    scheme, separator, rest = _SECRET_OPTION.sub("***", url).partition("://")
     servers, slash, path = rest.partition("/")
     shown = ",".join(_hide(each) for each in servers.split(","))
     return f"{scheme}{separator}{shown}{slash}{path}"

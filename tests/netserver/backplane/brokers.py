@@ -1,4 +1,4 @@
-"""Brokers that take seconds to start: one for all tests of a process, which take other names."""
+"""Brokers for tests, which are skipped without them; those slow to start are shared."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+from benchmark.brokers.nats import NatsServer, nats_server
 from benchmark.brokers.process import BrokerMissing
 from benchmark.brokers.rabbitmq import RabbitMq, rabbitmq_server
 
@@ -26,6 +27,18 @@ def required_rabbitmq(settings: dict[str, str] | None = None) -> Iterator[Rabbit
     with ExitStack() as stack:
         try:
             broker = stack.enter_context(rabbitmq_server(settings))
+        except BrokerMissing as missing:
+            pytest.skip(str(missing))
+        yield broker
+
+
+@contextmanager
+def required_nats(*, jetstream: bool = False, configuration: str = "") -> Iterator[NatsServer]:
+    """A NATS server for the length of the block; the test is skipped where it is missing."""
+    with ExitStack() as stack:
+        try:
+            server = nats_server(jetstream=jetstream, configuration=configuration)
+            broker = stack.enter_context(server)
         except BrokerMissing as missing:
             pytest.skip(str(missing))
         yield broker

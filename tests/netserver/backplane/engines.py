@@ -10,7 +10,7 @@ from typing import Protocol
 
 from attrs import define, frozen
 
-from tests.netserver.backplane.brokers import shared_rabbitmq
+from tests.netserver.backplane.brokers import required_nats, shared_rabbitmq
 
 _names = itertools.count()
 
@@ -28,6 +28,12 @@ class SameUrl:
 @contextmanager
 def memory() -> Iterator[SameUrl]:
     yield SameUrl(f"memory://contract-{next(_names)}")
+
+
+@contextmanager
+def nats() -> Iterator[SameUrl]:
+    with required_nats() as server:
+        yield SameUrl(server.url)
 
 
 @contextmanager
@@ -66,4 +72,5 @@ ENGINES: dict[str, Callable[[], AbstractContextManager[Joining]]] = {
     "memory": memory,
     "amqp": amqp,
     "zmq": zeromq,
+    "nats": nats,
 }
