@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-SNIPPETS: list[str] = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SNIPPETS: list[str] = SNIPPET.findall(README)
 
 
 def find(text: str) -> str:
@@ -110,6 +111,31 @@ def test_quotes() -> None:
     assert told[1].startswith("Placed ")
     assert "urgent" in told
     assert "0.01" in told
+
+
+def test_two_servers_are_one() -> None:
+    (snippet,) = SNIPPET.findall((ROOT / "docs" / "cluster.md").read_text())
+    program = snippet + textwrap.dedent(
+        """
+        from netclient.blocking import Client
+
+        with site("memory://docs") as one, site("memory://docs") as two:
+            here = one.listen("ws://127.0.0.1:0", Guest).port
+            there = two.listen("ws://127.0.0.1:0", Guest).port
+            with Client(f"ws://127.0.0.1:{here}/ann") as ann:
+                print(ann.recv(timeout=10))
+                with Client(f"ws://127.0.0.1:{there}/ben") as ben:
+                    print(*sorted(ben.recv(timeout=10) for _ in range(2)), sep=", ")
+                    print(ann.recv(timeout=10))
+                    ann.send("ben hello there")
+                    print(ben.recv(timeout=10))
+                    ann.send("eve hello?")
+                    print(ann.recv(timeout=10))
+        """
+    )
+    assert run(program) == (
+        "ann is here\nann is here, ben is here\nben is here\nhello there\neve: nobody\n"
+    )
 
 
 @pytest.mark.parametrize("module", ["scan_example", "chat_example", "benchmark"])

@@ -18,7 +18,14 @@ from netserver.cluster.claims import REPLACED
 from netserver.cluster.config import ClusterConfig
 from netserver.cluster.core import Core
 from netserver.cluster.delivery import Delivery, Outcome, Settled
-from netserver.cluster.frames import OVERHEAD, SERVER_ID, Kind, check_name, encode_message
+from netserver.cluster.frames import (
+    OVERHEAD,
+    SERVER_ID,
+    Kind,
+    check_key,
+    check_name,
+    encode_message,
+)
 from netserver.cluster.identities import Identities
 from netserver.cluster.lane import Lane
 from netserver.cluster.presence import Change, Member
@@ -155,6 +162,7 @@ class Cluster(Worker):
 
     def send_to(self, identity: str, message: Message, timeout: float) -> Delivery:
         """As `Server.send_to`."""
+        check_name(identity)
         here = [connection.send(message) for connection in self.identities.of(identity)]
         found = any(here)
         if not self.joined or (found and self.config.identities != "all"):
@@ -169,6 +177,7 @@ class Cluster(Worker):
 
     def ask(self, identity: str, message: Message, timeout: float) -> Answer:
         """As `Server.ask`."""
+        check_name(identity)
         answer = Answer()
         connections = self.identities.of(identity)
         if connections:
@@ -188,9 +197,11 @@ class Cluster(Worker):
         """Send a message to the members of a group, or to everybody, on the other servers."""
         if not self.joined:
             return
+        told = key if isinstance(key, str) else ""
+        check_key(told)
         size = self._room_for(message)
         if size is not None:
-            self._lane.post(self._send, message, group, key if isinstance(key, str) else "", size)
+            self._lane.post(self._send, message, group, told, size)
 
     def _send(self, message: Message, group: str | None, key: str, size: int) -> None:
         core = self._core
@@ -204,6 +215,9 @@ class Cluster(Worker):
     def publish(self, group: str, message: Message, id: str | None) -> Delivery:
         """As `Server.publish`, for a group with a history."""
         delivery = Delivery()
+        check_name(group)
+        if id is not None:
+            check_key(id)
         size = self._room_for(message)
         if id is None:
             with self._ids_lock:

@@ -160,9 +160,7 @@ def encode(kind: int, flags: int, number: int, key: str, body: bytes) -> bytes:
     """
     if not key:
         return _RECORD.pack(kind, flags, number, 0, len(body)) + body
-    encoded = key.encode()
-    if len(encoded) > LONGEST_KEY:
-        raise ValueError(f"a key has at most {LONGEST_KEY} bytes, not {len(encoded)}")
+    encoded = check_key(key)
     return _RECORD.pack(kind, flags, number, len(encoded), len(body)) + encoded + body
 
 
@@ -170,11 +168,26 @@ def check_name(name: str) -> bytes:
     """A name in UTF-8.
 
     Raises:
+        TypeError: It is no str.
         ValueError: It is empty, has surrogates, or is too long.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str, not {name!r}")
     encoded = name.encode()
     if not 0 < len(encoded) <= LONGEST_NAME:
         raise ValueError(f"a name has 1 to {LONGEST_NAME} bytes, not {len(encoded)}")
+    return encoded
+
+
+def check_key(key: str) -> bytes:
+    """A key in UTF-8.
+
+    Raises:
+        ValueError: It has surrogates, or is too long.
+    """
+    encoded = key.encode()
+    if len(encoded) > LONGEST_KEY:
+        raise ValueError(f"a key has at most {LONGEST_KEY} bytes, not {len(encoded)}")
     return encoded
 
 
