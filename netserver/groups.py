@@ -59,8 +59,8 @@ class Groups:
 
     def join(self, connection: Connection, group: str, membership: Membership = _PLAIN) -> bool:
         """Add a connection; False when it was there already, and its membership is another now."""
-        if not isinstance(group, str):
-            raise TypeError(f"a group's name is a str, not {group!r}")
+        if not isinstance(group, str) or not group:
+            raise ValueError(f"a group's name is a str that is not empty, not {group!r}")
         check_name(group)
         with self._lock:
             members = self._members.setdefault(group, {})
