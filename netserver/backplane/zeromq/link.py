@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import struct
 from collections import deque
 from collections.abc import Iterable
@@ -33,14 +32,23 @@ class LinkLost(ConnectionError):
 
     Attributes:
         reason: Why, in words.
-        key: Whether it failed for the keys at its ends.
+        wrong_key: The peer does not have the key that was asked for.
+        refused_key: The peer has it, and does not trust ours.
         left: Whether the peer said that it leaves.
     """
 
-    def __init__(self, reason: str, *, key: bool = False, left: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        wrong_key: bool = False,
+        refused_key: bool = False,
+        left: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.key = key
+        self.wrong_key = wrong_key
+        self.refused_key = refused_key
         self.left = left
 
 
@@ -75,6 +83,10 @@ class Link:
     Args:
         socket: A DEALER, configured, not yet connected.
         endpoint: Where to, with an IP address: ZeroMQ would look up a name in its I/O thread.
+        hello: The HELLO frame.
+
+    Raises:
+        zmq.ZMQError: There are too many descriptors or sockets.
 
     Attributes:
         greeting: Done with who the peer is when it has introduced itself, or with `LinkLost`; if
@@ -105,12 +117,17 @@ class Link:
         self._credited = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         # pyzmq names the monitor by a descriptor, which another may have had a moment ago.
-        name = f"inproc://monitor-{os.getpid()}-{next(_numbers)}"
-        socket.monitor(name, _WATCHED)
+        name = f"inproc://monitor-{next(_numbers)}"
         monitor = context.socket(zmq.PAIR)
-        monitor.connect(name)
+        try:
+            socket.monitor(name, _WATCHED)
+            monitor.connect(name)
+            socket.connect(endpoint)
+        except zmq.ZMQError:
+            monitor.close()
+            socket.close()
+            raise
         self._socket = socket
-        socket.connect(endpoint)
         self._monitor = Pump(loop, monitor, self._happened)
         self._pump = Pump(loop, socket, self._take)
         self._send(hello)
@@ -169,8 +186,10 @@ class Link:
             return
         try:
             self._pump.send((frame,))
-        except zmq.ZMQError as error:
-            self._lose(LinkLost(f"it takes no more: {error}"))
+        except zmq.Again:
+            # The connection has gone, of which the monitor tells more; or the queue is full.
+            self._monitor.read()
+            self._lose(LinkLost("it takes no more"))
 
     def _take(self, parts: list[bytes]) -> None:
         frame = parts[0]
@@ -227,9 +246,9 @@ class Link:
     def _happened(self, parts: list[bytes]) -> None:
         event, value = struct.unpack_from("=Hi", parts[0])
         if event & _REFUSED_KEY:
-            error = LinkLost("the peer refuses this server's key", key=True)
+            error = LinkLost("the peer refuses this server's key", refused_key=True)
         elif event & _WRONG_KEY:
-            error = LinkLost("the peer has another key, or none", key=True)
+            error = LinkLost("the peer has another key, or none", wrong_key=True)
         else:
             # What it sent before comes first: it may say why.
             self._pump.read()

@@ -143,13 +143,14 @@ class Mesh:
 
     async def close(self, linger: int) -> None:
         """Leave; what was sent has so many milliseconds to go out."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         for link in self._links.values():
             link.close(Farewell.LEAVING, linger)
         self._links.clear()
         self.publisher.close(linger)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # What links tell: see `LinkOwner`.
 
@@ -216,7 +217,7 @@ class Mesh:
         try:
             link, who, key = await self._reach(address)
         except (OSError, LinkLost) as error:
-            log.debug("no peer at %s: %s", address, error)
+            log.debug("no peer at %s: %r", address, error)
             self.peers.lost(address, self._loop.time())
             self._changes.set()
             return
@@ -241,22 +242,23 @@ class Mesh:
         failure = LinkLost("no key is trusted")
         # A caller has to know the key beforehand, so those that the peer may have are tried.
         for key in keys:
-            socket = sockets.make_dealer(self._context, self._keys, key, ip, self._max_payload)
-            endpoint = sockets.endpoint(ip, address.port)
-            link = Link(self._loop, self._context, socket, endpoint, hello, self)
+            try:
+                socket = sockets.make_dealer(self._context, self._keys, key, ip, self._max_payload)
+                endpoint = sockets.endpoint(ip, address.port)
+                link = Link(self._loop, self._context, socket, endpoint, hello, self)
+            except zmq.ZMQError as error:
+                raise LinkLost(f"no socket is to be had: {error}") from error
             try:
                 async with asyncio.timeout(_LONGEST_INTRODUCTION):
                     return link, await link.greeting, key
-            except TimeoutError:
-                raise LinkLost("it does not introduce itself") from None
+            except (TimeoutError, asyncio.CancelledError):
+                link.close(None)
+                raise
             except LinkLost as error:
                 failure = error
-                if not error.key:
+                if not error.wrong_key:
                     break
-            finally:
-                if not link.greeting.done() or link.greeting.cancelled():
-                    link.close(None)
-        if failure.key and address not in self._told:
+        if (failure.wrong_key or failure.refused_key) and address not in self._told:
             self._told.add(address)
             log.warning("no link to the peer at %s: %s", address, failure.reason)
         raise failure

@@ -11,6 +11,7 @@ from attrs import frozen
 from netserver.backplane.errors import BackplaneUrlError
 from netserver.backplane.url import Address, BackplaneUrl
 from netserver.backplane.zeromq.curve import Keys, load_keys
+from netserver.backplane.zeromq.wire import HOST
 
 
 @frozen(kw_only=True)
@@ -101,7 +102,7 @@ def _address(text: str, *, lowest: int = 1) -> Address:
 def _address_or_host(text: str) -> Address:
     parts = urlsplit(f"//{text}")
     host, port = parts.hostname, parts.port  # the port raises ValueError
-    if not host or not host.isascii() or "@" in text or parts.netloc != text:
+    if not host or not HOST.fullmatch(host) or "@" in text or parts.netloc != text:
         raise ValueError(f"{text!r} is not HOST:PORT")
     return Address(host, port or 0)
 

@@ -26,7 +26,8 @@ class Outbox:
 
     Attributes:
         dropped: The records that did not fit.
-        stalled: Whether the peer has let somebody wait in vain, and not moved since.
+        stalled: Whether the peer has let somebody wait in vain, and not caught up since: then it is
+            waited for no more, so that one that is slow for long slows nobody else down.
     """
 
     __slots__ = ("_acknowledged", "_records", "_sent", "_size", "dropped", "stalled")
@@ -42,7 +43,7 @@ class Outbox:
     @property
     def held(self) -> int:
         """The bytes that the peer has not acknowledged."""
-        return self._sent - self._acknowledged + self._size
+        return self._sent + self._size - self._acknowledged
 
     @property
     def crowded(self) -> bool:
@@ -51,7 +52,7 @@ class Outbox:
 
     def put(self, record: bytes) -> bool:
         """Add a message, or drop it; whether there is a chunk full."""
-        if self._sent - self._acknowledged + self._size + len(record) + FRAME_COST > DROP_AT:
+        if self.held + len(record) + FRAME_COST > DROP_AT:
             self.dropped += 1
             return False
         self._records.append(record)
@@ -77,4 +78,5 @@ class Outbox:
         """The peer has received so many bytes in all; what cannot be is ignored."""
         if self._acknowledged < received <= self._sent:
             self._acknowledged = received
-            self.stalled = False
+            if self.held < PAUSE_AT // 2:
+                self.stalled = False

@@ -18,8 +18,8 @@ from netserver.backplane.zeromq.wire import Farewell, Introduction, Kind, Malfor
 
 log = logging.getLogger(__name__)
 
-# So long publishing waits for a peer that is behind, seconds; after that, what does not fit is
-# dropped without waiting until the peer moves.
+# So long publishing waits for a peer that is behind, seconds; after that it does not wait for it
+# any more, and drops what does not fit, until the peer has caught up.
 _LONGEST_PAUSE = 0.1
 
 

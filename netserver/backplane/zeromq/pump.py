@@ -71,5 +71,11 @@ class Pump:
                 parts = socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            take(parts)
+            try:
+                take(parts)
+            except Exception as error:
+                # Nobody would read on: the descriptor does not tell of what is there already.
+                self._loop.call_exception_handler(
+                    {"message": "taking a ZeroMQ message failed", "exception": error}
+                )
         self._look_soon()

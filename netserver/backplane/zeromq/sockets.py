@@ -90,5 +90,8 @@ async def look_up(host: str, port: int) -> list[str]:
         OSError: There are none.
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=system.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(host, port, type=system.SOCK_STREAM)
+    except UnicodeError as error:  # a word between dots that is empty or too long
+        raise OSError(f"{host!r} is no name: {error}") from error
     return list(dict.fromkeys(str(each[4][0]) for each in found))

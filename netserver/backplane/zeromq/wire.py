@@ -48,7 +48,8 @@ _CHANGE = struct.Struct("!QB")
 _ENTRY = struct.Struct("!HB")
 _RECORD = struct.Struct("!BI")
 
-_HOST = re.compile(r"[A-Za-z0-9._:%-]+")
+# A name or an IP address, at most as long as a name can be.
+HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}")
 
 
 class Kind(IntEnum):
@@ -190,7 +191,7 @@ def _read_entries(frame: bytes, at: int) -> list[PeerInfo]:
         at += _ENTRY.size
         host = frame[at : at + size].decode("ascii", "replace")
         at += size
-        if at > len(frame) or not port or not _HOST.fullmatch(host):
+        if at > len(frame) or not port or not HOST.fullmatch(host):
             raise Malformed("an address that is none")
         infos.append(PeerInfo(Address(host, port), key))
     return infos

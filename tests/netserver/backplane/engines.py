@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from attrs import define, frozen
 
+from benchmark.brokers.process import free_port
 from tests.netserver.backplane.brokers import required_nats, shared_rabbitmq
 
 _names = itertools.count()
@@ -57,9 +57,7 @@ class Seeded:
 
 @contextmanager
 def zeromq() -> Iterator[Seeded]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    yield Seeded(port)
+    yield Seeded(free_port())
 
 
 class Joining(Protocol):
