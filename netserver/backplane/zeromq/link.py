@@ -93,6 +93,7 @@ class Link:
             the peer is wanted, `resync` follows.
         synced: Whether it knows all that this server wants.
         heard: When it was last heard, seconds of the loop's clock.
+        advanced: When it last acknowledged something.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Link:
         self.greeting: asyncio.Future[Introduction] = loop.create_future()
         self.synced = False
         self.closed = False
-        self.heard = loop.time()
+        self.heard = self.advanced = loop.time()
         self._number = 0
         self._synced_at = 0
         self._acknowledged_to = 0
@@ -140,22 +141,26 @@ class Link:
         self._change(Action.END, b"")
         self._synced_at = self._number
 
-    def change(self, action: Action, chunks: Iterable[bytes]) -> asyncio.Future[None]:
-        """Tell of a change of the set.
-
-        Returns:
-            What is done when the peer has taken it over, or the link has ended.
-        """
-        future: asyncio.Future[None] = self._loop.create_future()
+    def change(self, action: Action, chunks: Iterable[bytes]) -> None:
+        """Tell the peer of a change of the set."""
         # Before the whole set is told there is nothing to change.
-        if self._number and not self.closed:
+        if self._number:
             for chunk in chunks:
                 self._change(action, chunk)
-        if self._number > self._acknowledged_to and not self.closed:
-            self._waiting.append((self._number, future))
-        else:
+
+    def acknowledgement(self) -> asyncio.Future[None]:
+        """Done when the peer has taken over all that it was told, or the link has ended."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        if self.closed or self._acknowledged_to == self._number:
             future.set_result(None)
+        else:
+            self._waiting.append((self._number, future))
         return future
+
+    def read(self) -> None:
+        """Hand over what has come."""
+        if not self.closed:
+            self._pump.read()
 
     def beat(self) -> None:
         """Tell the peer that this server lives, and what it has received."""
@@ -166,9 +171,12 @@ class Link:
         """End it, with a word to the peer or none."""
         if self.closed:
             return
-        if farewell is not None:
-            self._send(wire.bye(farewell))
         self.closed = True
+        if farewell is not None:
+            try:
+                self._pump.send((wire.bye(farewell),))
+            except zmq.Again:
+                pass  # the peer has gone first
         self._socket.disable_monitor()
         self._monitor.close()
         self._pump.close(linger)
@@ -227,6 +235,7 @@ class Link:
         if not self._acknowledged_to < number <= self._number:
             raise Malformed(f"an acknowledgement of {number}, which is not due")
         self._acknowledged_to = number
+        self.advanced = self._loop.time()
         while self._waiting and self._waiting[0][0] <= number:
             _, future = self._waiting.popleft()
             if not future.done():

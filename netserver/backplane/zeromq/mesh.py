@@ -37,7 +37,8 @@ _GOSSIP = 10.0
 _LOOK_UP_EVERY = 5.0
 _LONGEST_LOOK_UP = 2.0
 
-# So long a peer may take to introduce itself, and to acknowledge a subscription, seconds.
+# So long a peer may take to introduce itself, and be silent while it should acknowledge a
+# subscription, seconds.
 _LONGEST_INTRODUCTION = 1.0
 _LONGEST_ACKNOWLEDGEMENT = 1.0
 
@@ -75,7 +76,9 @@ class Mesh:
         self._links: dict[Address, Link] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changes = asyncio.Event()
-        self._told: set[Address] = set()
+        self._untold: dict[str, Action] = {}
+        self._round: asyncio.Task[None] | None = None
+        self._warned: set[Address] = set()
         self.peers = Peers(me.id, me.info.address, random.random)
         self.publisher = Publisher(loop, router, self._introduce, self._called, self._changes.set)
         self.malformed = 0
@@ -115,23 +118,21 @@ class Mesh:
 
     async def subscribe(self, subjects: Iterable[str]) -> None:
         """Returns when all peers that are up have taken it over, or were taken for gone."""
-        new = [each for each in dict.fromkeys(subjects) if each not in self._subjects]
-        self._subjects.update(new)
-        chunks = list(wire.chunks(new))
-        # With nothing new, what was new a moment ago may still be on its way.
-        waiting = {link.change(Action.ADD, chunks): link for link in list(self._links.values())}
-        if waiting:
-            _, late = await asyncio.wait(waiting, timeout=_LONGEST_ACKNOWLEDGEMENT)
-            for future in late:
-                self._give_up(waiting[future], "it does not acknowledge")
+        for subject in subjects:
+            if subject not in self._subjects:
+                self._subjects.add(subject)
+                self._untold[subject] = Action.ADD
+        # With nothing new, what was new a moment ago may still be on its way. Waited for so, since
+        # the round ends by being cancelled when this closes.
+        await asyncio.wait([self._next_round()])
 
     def unsubscribe(self, subjects: Iterable[str]) -> None:
         """Tell all peers; what is still on its way is ignored."""
-        gone = [each for each in dict.fromkeys(subjects) if each in self._subjects]
-        self._subjects.difference_update(gone)
-        chunks = list(wire.chunks(gone))
-        for link in list(self._links.values()):
-            link.change(Action.REMOVE, chunks)
+        for subject in subjects:
+            if subject in self._subjects:
+                self._subjects.discard(subject)
+                self._untold[subject] = Action.REMOVE
+        self._next_round()
 
     def drop_all(self, why: str) -> None:
         """End all links, and begin again."""
@@ -147,7 +148,7 @@ class Mesh:
         for task in tasks:
             task.cancel()
         for link in self._links.values():
-            link.close(Farewell.LEAVING, linger)
+            link.close(Farewell.LEAVING, linger)  # tells nothing more, `lost` neither
         self._links.clear()
         self.publisher.close(linger)
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -186,6 +187,33 @@ class Mesh:
                 self.peers.lost(address, self._loop.time(), left=error.left)
         self._changes.set()
 
+    def _next_round(self) -> asyncio.Task[None]:
+        """What tells the peers of the changes of this turn of the loop, all at once."""
+        if self._round is None:
+            self._round = self._spawn(self._tell())
+        return self._round
+
+    async def _tell(self) -> None:
+        self._round = None
+        untold, self._untold = self._untold, {}
+        waiting: dict[asyncio.Future[None], Link] = {}
+        for link in list(self._links.values()):
+            for action in (Action.REMOVE, Action.ADD):
+                link.change(action, wire.chunks(s for s, what in untold.items() if what is action))
+            waiting[link.acknowledgement()] = link
+        begun = self._loop.time()
+        late: set[asyncio.Future[None]] = set(waiting)
+        while late:
+            _, late = await asyncio.wait(late, timeout=_LONGEST_ACKNOWLEDGEMENT)
+            now = self._loop.time()
+            for future in late:
+                link = waiting[future]
+                # This loop may have been the one that was held up, and much may have been asked.
+                link.read()
+                silent = now - link.heard > _LONGEST_ACKNOWLEDGEMENT
+                if silent or now - max(begun, link.advanced) > SILENCE:
+                    self._give_up(link, "it does not acknowledge")
+
     def _give_up(self, link: Link, why: str) -> None:
         link.close(Farewell.LEAVING)
         self.lost(link, LinkLost(why))
@@ -204,10 +232,11 @@ class Mesh:
             for link in self._links.values()
         )
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _try_due(self) -> None:
         for address in self.peers.take_due(self._loop.time()):
@@ -258,8 +287,8 @@ class Mesh:
                 failure = error
                 if not error.wrong_key:
                     break
-        if (failure.wrong_key or failure.refused_key) and address not in self._told:
-            self._told.add(address)
+        if (failure.wrong_key or failure.refused_key) and address not in self._warned:
+            self._warned.add(address)
             log.warning("no link to the peer at %s: %s", address, failure.reason)
         raise failure
 

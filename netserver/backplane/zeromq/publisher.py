@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 # So long publishing waits for a peer that is behind, seconds; after that it does not wait for it
 # any more, and drops what does not fit, until the peer has caught up.
-_LONGEST_PAUSE = 0.1
+_LONGEST_PAUSE = 0.25
 
 
 class Standing(Enum):
@@ -99,12 +99,16 @@ class Publisher:
             return False
         record = wire.record(subject, payload)
         crowded: list[Session] = []
+        dropped = self.dropped
         for session in sessions:
             self._put(session, record)
             if session.outbox.crowded:
                 crowded.append(session)
         for session in crowded:
             await self._room(session)
+        if self.dropped != dropped:
+            # Whoever publishes without a pause would never hear that the peer has caught up.
+            await asyncio.sleep(0)
         return True
 
     def tell_peers(self, infos: Iterable[wire.PeerInfo]) -> None:

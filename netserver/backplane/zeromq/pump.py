@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-# So many messages are read before the loop's other work has its turn.
-_PASS = 32
+# So long it goes on reading before the loop's other work has its turn, seconds: shorter than what
+# the strictest connection waits.
+_PASS = 0.002
 
 
 class Pump:
@@ -63,8 +64,9 @@ class Pump:
 
     def read(self) -> None:
         """Hand over what is there."""
-        socket, take = self._socket, self._take
-        for _ in range(_PASS):
+        socket, take, time = self._socket, self._take, self._loop.time
+        end = time() + _PASS
+        while time() < end:
             if socket.closed:  # by what was just taken
                 return
             try:

@@ -25,9 +25,10 @@ from netserver.backplane.url import Address
 
 VERSION = 1
 
-# A frame of many subjects or records is ended at this size, bytes: small enough that it neither
-# holds up a heartbeat behind it nor keeps the reader's loop long.
+# A frame of many messages, or of many subjects, is ended at this size, bytes: small enough that it
+# neither holds up a heartbeat behind it nor keeps the reader's loop for more than about 2 ms.
 CHUNK = 60 * 1024
+SUBJECTS_CHUNK = 16 * 1024
 
 # What a publisher reads of one frame, bytes: none of its kinds is larger than a chunk and a bit.
 LARGEST_REQUEST = 64 * 1024
@@ -208,7 +209,7 @@ def chunks(subjects: Iterable[str]) -> Iterator[bytes]:
     size = 0
     for subject in subjects:
         size += len(subject) + 1
-        if size > CHUNK:
+        if size > SUBJECTS_CHUNK:
             yield "\n".join(chunk).encode("ascii")
             chunk, size = [], len(subject) + 1
         chunk.append(subject)

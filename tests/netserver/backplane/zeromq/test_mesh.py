@@ -132,6 +132,33 @@ async def test_what_was_subscribed_to_before_and_tens_of_thousands_reach_a_new_p
         assert not await is_heard(b, "client.20000")
 
 
+async def test_thousands_who_subscribe_at_once_go_together() -> None:
+    async with made_site() as site:
+        a = await site.join()
+        b = await site.next_to(a)
+        c = await site.next_to(a)
+        names = [f"client.{number}" for number in range(5000)]
+        await asyncio.gather(*(a.backplane.subscribe([name]) for name in names))
+        await a.backplane.unsubscribe(names[1:])
+        await a.backplane.subscribe(names[2:3])
+        for other in (b, c):
+            assert await is_heard(other, names[0])
+            assert not await is_heard(other, names[1])
+            assert await is_heard(other, names[2])
+
+
+async def test_one_that_closes_while_others_wait_for_it_ends_their_waiting() -> None:
+    async with made_site() as site:
+        a = await site.join()
+        child = await site.child(a, "s")
+        child.freeze()
+        waiting = asyncio.create_task(a.backplane.subscribe(["later"]))
+        await asyncio.sleep(0)
+        await a.backplane.close()
+        await waiting
+        assert a.backplane.state is LinkState.CLOSED
+
+
 async def test_its_own_address_and_two_names_of_one_peer_make_no_second_link() -> None:
     async with made_site() as site:
         port = free_port()

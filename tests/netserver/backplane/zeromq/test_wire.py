@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from netserver.backplane.url import Address
 from netserver.backplane.zeromq import wire
 from netserver.backplane.zeromq.wire import (
-    CHUNK,
     LARGEST_REQUEST,
     MOST_PEERS,
+    SUBJECTS_CHUNK,
     Action,
     Change,
     Farewell,
@@ -118,7 +118,7 @@ def test_a_subject_that_is_none_makes_a_change_malformed(body: bytes) -> None:
 def test_tens_of_thousands_of_subjects_go_in_pieces_that_a_publisher_reads() -> None:
     subjects = [f"client.{number:0190}" for number in range(10_000)]
     frames = [wire.change(1, Action.EXTEND, chunk) for chunk in wire.chunks(subjects)]
-    assert max(map(len, frames)) <= CHUNK + 16 <= LARGEST_REQUEST
+    assert max(map(len, frames)) <= SUBJECTS_CHUNK + 16 <= LARGEST_REQUEST
     assert [each for frame in frames for each in wire.read_change(frame).subjects] == subjects
     assert list(wire.chunks([])) == []
 
