@@ -30,6 +30,9 @@ WRITE_HIGH = 128 * 1024
 # Questions that are sent at once, before there is a look at whether the broker takes them.
 BATCH = 200
 
+# Messages after which a publisher that never pauses lets the loop read what the broker says.
+BREATH = 32
+
 # Seconds for the broker to answer that it closes.
 CLOSE_TIMEOUT = 0.5
 
@@ -92,6 +95,7 @@ class AmqpLink(asyncio.Protocol):
         self.why: str | None = None
         self._turn = asyncio.Lock()  # one writes, the others queue: that keeps their order
         self._room = asyncio.Event()
+        self._published = 0
         self._paused = False
         self._blocked = False
         self._beats_missed = 0
@@ -102,6 +106,8 @@ class AmqpLink(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
+        if self.why is not None:  # given up while it was being made
+            self._transport.abort()
         self._update_room()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -191,6 +197,9 @@ class AmqpLink(asyncio.Protocol):
             LinkDown: The link was lost.
         """
         async with self._turn:
+            self._published += 1
+            if self._published % BREATH == 0:
+                await asyncio.sleep(0)
             await self._have_room()
             message_id = None if unheard is None else self._returns.add(unheard)
             frame = Basic.Publish(0, exchange, subject, mandatory=unheard is not None)
@@ -198,6 +207,7 @@ class AmqpLink(asyncio.Protocol):
             self._write(message(frame, properties, body, self._frame_max))
             if self._returns.unasked >= Returns.ASK_AFTER:
                 self._ask_for_returns()
+            self._update_room()
 
     async def close(self) -> None:
         """End it in good order, after all that was sent; when that takes too long, at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from urllib.parse import unquote
 
@@ -12,6 +13,8 @@ from netserver.backplane.errors import BackplaneUrlError
 from netserver.backplane.url import Address, BackplaneUrl
 
 DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
+
+_EXCHANGE = re.compile(r"[A-Za-z0-9_.-]{1,127}")
 
 
 @frozen(kw_only=True)
@@ -46,7 +49,7 @@ class AmqpSettings:
             login=Login(
                 user="guest" if first.user is None else first.user,
                 password="guest" if first.password is None else first.password,
-                vhost=unquote(url.rest.partition("/")[2]) or "/",
+                vhost=_vhost(url),
                 heartbeat=url.option("heartbeat", _heartbeat, 10),
             ),
             exchange=url.option("exchange", _exchange, "foreman"),
@@ -82,6 +85,13 @@ def _heartbeat(text: str) -> int:
 
 
 def _exchange(text: str) -> str:
-    if not 1 <= len(text.encode()) <= 127 or text.startswith("amq."):
-        raise ValueError("it is 1 to 127 bytes, and does not begin with amq.")
+    if not _EXCHANGE.fullmatch(text) or text.startswith("amq."):
+        raise ValueError("it is 1 to 127 of A-Z, a-z, 0-9, _, . and -, and not the broker's amq.…")
     return text
+
+
+def _vhost(url: BackplaneUrl) -> str:
+    vhost = unquote(url.rest.partition("/")[2]) or "/"
+    if len(vhost.encode()) > 127:
+        raise BackplaneUrlError(url.shown, "has a virtual host of more than 127 bytes")
+    return vhost

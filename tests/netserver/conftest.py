@@ -29,6 +29,7 @@ from attrs import define, field, frozen
 
 from foreman import Foreman
 from netserver import Connection, Listener, Server, ServerConfig
+from tests.netserver.backplane.brokers import end_shared_brokers
 
 PATIENCE = 15.0  # seconds after which something that should happen is taken to hang
 
@@ -340,6 +341,13 @@ def aiohttp_session_fixture() -> Any:
 @pytest.fixture(name="receive_all")
 def receive_all_fixture() -> Any:
     return receive_all
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _brokers() -> Iterator[None]:
+    """Ends, behind all tests, the brokers that they have started and share."""
+    yield
+    end_shared_brokers()
 
 
 @pytest.fixture

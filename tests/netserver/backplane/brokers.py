@@ -2,23 +2,59 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from pathlib import Path
 
 import pytest
+import trustme
+from attrs import frozen
 
 from benchmark.brokers.nats import NatsServer, nats_server
-from benchmark.brokers.process import BrokerMissing
+from benchmark.brokers.process import BrokerMissing, free_port
 from benchmark.brokers.rabbitmq import RabbitMq, rabbitmq_server
 
 _running = ExitStack()
 
 
+@frozen
+class SharedRabbitMq:
+    """RabbitMQ with TLS too. A test that ends or freezes it has it run again behind it.
+
+    Attributes:
+        broker: The broker.
+        secure_url: Where it asks clients for a certificate; without options.
+        ca, cert: PEM files: who vouches for it, and what a client may show.
+    """
+
+    broker: RabbitMq
+    secure_url: str
+    ca: Path
+    cert: Path
+
+
 @cache
-def shared_rabbitmq() -> RabbitMq:
-    """RabbitMQ, started by the first who asks; not to be stopped or frozen."""
-    return _running.enter_context(required_rabbitmq())
+def shared_rabbitmq() -> SharedRabbitMq:
+    """One for all tests of this process, started by the first who asks."""
+    directory = Path(_running.enter_context(tempfile.TemporaryDirectory(prefix="rabbitmq-tls-")))
+    ca, server, client = (directory / name for name in ("ca.pem", "server.pem", "client.pem"))
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(ca))
+    for path, name in (server, "127.0.0.1"), (client, "client@example.org"):
+        authority.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(str(path))
+    port = free_port()
+    settings = {
+        "listeners.ssl.default": f"127.0.0.1:{port}",
+        "ssl_options.cacertfile": str(ca),
+        "ssl_options.certfile": str(server),
+        "ssl_options.keyfile": str(server),
+        "ssl_options.verify": "verify_peer",
+        "ssl_options.fail_if_no_peer_cert": "true",
+    }
+    broker = _running.enter_context(required_rabbitmq(settings))
+    return SharedRabbitMq(broker, f"amqps://guest:guest@127.0.0.1:{port}", ca, client)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import uvloop
 from attrs import define, field
 
 from netserver.backplane import Backplane, LinkState, make_backplane
-from tests.netserver.backplane.brokers import end_shared_brokers
 from tests.netserver.backplane.engines import ENGINES
 
 # So long may anything take that must happen, seconds.
@@ -76,13 +75,6 @@ class Servers:
 
 Scenario: TypeAlias = Callable[[Servers], Coroutine[Any, Any, None]]
 Play: TypeAlias = Callable[[Scenario], None]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _brokers() -> Iterator[None]:
-    """Ends, behind all tests, the brokers that they have started and share."""
-    yield
-    end_shared_brokers()
 
 
 @pytest.fixture(params=ENGINES)

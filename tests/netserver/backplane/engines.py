@@ -38,7 +38,7 @@ def nats() -> Iterator[SameUrl]:
 
 @contextmanager
 def amqp() -> Iterator[SameUrl]:
-    yield SameUrl(f"{shared_rabbitmq().url}?exchange=contract-{next(_names)}")
+    yield SameUrl(f"{shared_rabbitmq().broker.url}?exchange=contract-{next(_names)}")
 
 
 @define

@@ -1,0 +1,460 @@
+"""RabbitMQ: what it refuses, its end and its return, and what is done while it hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeAlias
+from weakref import WeakSet
+
+import pytest
+import uvloop
+from pamqp.base import Frame
+from pamqp.commands import Exchange
+
+from netserver.backplane import (
+    BackplaneUrlError,
+    BrokerRefuses,
+    LinkDown,
+    LinkState,
+    make_backplane,
+)
+from netserver.backplane.amqp_link import AmqpLink, Login
+from netserver.backplane.amqp_returns import Returns
+from tests.netserver.backplane.brokers import SharedRabbitMq, shared_rabbitmq
+from tests.netserver.backplane.conftest import PATIENCE, Peer
+
+_names = itertools.count()
+
+Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine on each kind of loop."""
+    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+
+    def run(main: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main)
+
+    return run
+
+
+@pytest.fixture
+def shared() -> Iterator[SharedRabbitMq]:
+    """The broker, which runs again after the test, whatever the test did to it."""
+    shared = shared_rabbitmq()
+    yield shared
+    shared.broker.process.thaw()
+    if not shared.broker.process.ready():
+        shared.broker.process.start()
+
+
+class Peers(AsyncExitStack):
+    """Peers on one exchange of their own; closed in the end."""
+
+    def __init__(self, url: str, options: str = "") -> None:
+        super().__init__()
+        self.exchange = f"test-{next(_names)}"
+        self._url = f"{url}?exchange={self.exchange}{options}"
+
+    def make(self) -> Peer:
+        peer = Peer(make_backplane(self._url))
+        self.push_async_callback(peer.backplane.close)
+        return peer
+
+    async def join(self) -> Peer:
+        peer = self.make()
+        await peer.start()
+        return peer
+
+
+async def until(peer: Peer, state: LinkState) -> None:
+    await peer.until(lambda: peer.backplane.state is state)
+
+
+async def until_heard(source: Peer, target: Peer, subject: str) -> None:
+    """Publish until it arrives: a publisher may be up earlier than who subscribes."""
+    async with asyncio.timeout(PATIENCE):
+        while (subject, b"again") not in target.received:
+            await until(source, LinkState.UP)
+            try:
+                await source.backplane.publish(subject, b"again")
+                await source.backplane.probe()
+            except LinkDown:
+                continue
+
+
+async def control(shared: SharedRabbitMq, *arguments: str) -> None:
+    await asyncio.to_thread(shared.broker.control, *arguments)
+
+
+@asynccontextmanager
+async def raw_link(shared: SharedRabbitMq) -> AsyncIterator[AmqpLink]:
+    """A connection for what the backplane does not do."""
+    link = AmqpLink(lambda *_: None, lambda _: None, 1024)
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: link, "127.0.0.1", shared.broker.port)
+    await link.open(Login("guest", "guest", "/", 10))
+    yield link
+    await link.close()
+
+
+# What is wrong before anything is connected.
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("amqp://", "names no host"),
+        ("amqp://host:x", "is none"),
+        ("amqp://host:70000", "is none"),
+        ("amqp://one,two:x", "is none"),
+        ("amqp://one,user:word@two", "behind the first"),
+        ("amqp://host?durable=1", "not known: durable"),
+        ("amqp://host?heartbeat=0", "1 to 60"),
+        ("amqp://host?heartbeat=often", "heartbeat=often"),
+        ("amqp://host?exchange=", "1 to 127"),
+        ("amqp://host?exchange=amq.direct", "amq"),
+        ("amqp://host/" + "v" * 128, "127 bytes"),
+        ("amqp://host?ca=ca.pem", "need amqps://"),
+        ("amqps://host?ca=/nowhere/ca.pem", "certificate that fails"),
+        ("amqps://host?cert=/nowhere/cert.pem", "certificate that fails"),
+    ],
+)
+def test_a_url_that_is_not_understood(url: str, reason: str) -> None:
+    with pytest.raises(BackplaneUrlError, match=reason):
+        make_backplane(url)
+
+
+def test_a_missing_library_is_named_with_the_extra_that_brings_it() -> None:
+    script = (
+        "import sys; sys.modules['pamqp'] = None\n"
+        "from netserver.backplane import MissingEngine, make_backplane\n"
+        "try: make_backplane('amqp://host')\n"
+        "except MissingEngine as error: print(error)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == "amqp:// needs an extra: pip install 'foreman-server[amqp]'"
+
+
+# What the broker refuses.
+
+
+@pytest.mark.parametrize(
+    ("login", "path", "reason"),
+    [
+        ("guest:wrong", "", "ACCESS_REFUSED"),
+        ("nobody:guest", "", "ACCESS_REFUSED"),
+        ("guest:guest", "/nowhere", "NOT_ALLOWED"),
+    ],
+)
+def test_a_login_that_is_refused(
+    run: Run, shared: SharedRabbitMq, login: str, path: str, reason: str
+) -> None:
+    async def main() -> None:
+        peer = Peer(make_backplane(f"amqp://{login}@127.0.0.1:{shared.broker.port}{path}"))
+        with pytest.raises(BrokerRefuses, match=reason):
+            await peer.start()
+        await peer.backplane.close()
+        assert peer.states == []
+
+    run(main())
+
+
+def test_an_exchange_of_another_kind_is_refused(run: Run, shared: SharedRabbitMq) -> None:
+    async def main() -> None:
+        async with Peers(shared.broker.url) as peers, raw_link(shared) as link:
+            await link.ask([Exchange.Declare(exchange=peers.exchange, exchange_type="fanout")])
+            with pytest.raises(BrokerRefuses, match="PRECONDITION_FAILED"):
+                await peers.join()
+            await link.ask([Exchange.Delete(exchange=peers.exchange)])
+
+    run(main())
+
+
+# A broker that is there.
+
+
+def test_the_queue_goes_with_its_server(run: Run, shared: SharedRabbitMq) -> None:
+    async def ask(question: Frame) -> int | None:
+        async with raw_link(shared) as link:
+            try:
+                await link.ask([question])
+            except LinkDown:
+                return link.code
+        return 0
+
+    async def main() -> None:
+        async with Peers(shared.broker.url) as peers:
+            peer = await peers.join()
+            await peer.backplane.subscribe(["s"])
+            bound = Exchange.Delete(exchange=peers.exchange, if_unused=True)
+            assert await ask(bound) == 406  # it is in use
+            await peer.backplane.close()
+            assert await ask(bound) == 0
+
+    run(main())
+
+
+def test_callbacks_of_what_was_heard_are_let_go(run: Run, shared: SharedRabbitMq) -> None:
+    class Callback:
+        def __call__(self) -> None:
+            raise AssertionError("it was heard")
+
+    async def main() -> None:
+        async with Peers(shared.broker.url) as peers:
+            a, b = await peers.join(), await peers.join()
+            await b.backplane.subscribe(["s"])
+            alive: WeakSet[Callback] = WeakSet()
+            most = 0
+            for _ in range(3 * Returns.MOST):
+                callback = Callback()
+                alive.add(callback)
+                await a.backplane.publish("s", b"x", callback)
+                most = max(most, len(alive))
+            del callback
+            await b.until_received(3 * Returns.MOST)
+            await a.backplane.probe()
+            assert most <= Returns.MOST + 1
+            assert len(alive) <= Returns.ASK_AFTER
+
+    run(main())
+
+
+def test_a_message_that_is_too_long_for_us_harms_nothing(run: Run, shared: SharedRabbitMq) -> None:
+    async def main() -> None:
+        async with Peers(shared.broker.url) as peers, raw_link(shared) as link:
+            peer = await peers.join()
+            await peer.backplane.subscribe(["s"])
+            too_long = bytes(peer.backplane.max_payload + 1)
+            await link.publish(peers.exchange, "s", "foreign", too_long, None)
+            await link.publish(peers.exchange, "s", "foreign", b"short", None)
+            assert await peer.until_received(1) == [("s", b"short")]
+
+    run(main())
+
+
+def test_a_queue_that_is_taken_away_is_made_anew(run: Run, shared: SharedRabbitMq) -> None:
+    async def main() -> None:
+        async with Peers(shared.broker.url) as peers:
+            a, b = await peers.join(), await peers.join()
+            await b.backplane.subscribe(["s"])
+            script = (
+                "[rabbit_amqqueue:delete(Q, false, false, <<>>) || Q <- rabbit_amqqueue:list()]."
+            )
+            await control(shared, "eval", script)
+            await b.until(lambda: (LinkState.DOWN) in [state for state, _ in b.states])
+            await until_heard(a, b, "s")
+
+    run(main())
+
+
+def test_another_server_is_taken_when_the_first_is_not_there(
+    run: Run, shared: SharedRabbitMq
+) -> None:
+    async def main() -> None:
+        with socket.socket() as nobody:  # bound, and not listening: connections are refused
+            nobody.bind(("127.0.0.1", 0))
+            port = nobody.getsockname()[1]
+            both = f"guest:guest@127.0.0.1:{port},127.0.0.1:{shared.broker.port}"
+            async with Peers(f"amqp://{both}") as peers:
+                peer = peers.make()
+                await peer.backplane.start(peer.receive, peer.tell)
+                assert peer.states == [
+                    (LinkState.UP, f"connected to 127.0.0.1:{shared.broker.port}")
+                ]
+
+    run(main())
+
+
+def test_tls_with_a_certificate_on_both_sides(run: Run, shared: SharedRabbitMq) -> None:
+    async def main() -> None:
+        certificates = f"&ca={shared.ca}&cert={shared.cert}"
+        async with Peers(shared.secure_url, certificates) as peers:
+            a, b = await peers.join(), await peers.join()
+            await b.backplane.subscribe(["s"])
+            await a.backplane.publish("s", bytes(900_000))
+            assert await b.until_received(1) == [("s", bytes(900_000))]
+            await b.backplane.restart("the test says so")
+            await until_heard(a, b, "s")
+
+    run(main())
+
+
+@pytest.mark.parametrize("certificates", ["", "ca"])
+def test_tls_that_does_not_come_about_is_told(
+    run: Run, shared: SharedRabbitMq, certificates: str
+) -> None:
+    async def main() -> None:
+        options = f"&ca={shared.ca}" if certificates else ""
+        async with Peers(shared.secure_url, options) as peers:
+            peer = peers.make()
+            await peer.backplane.start(peer.receive, peer.tell)
+            assert peer.backplane.state is LinkState.DOWN
+            with pytest.raises(LinkDown, match=r"(?i)certificate|closed|reset"):
+                await peer.backplane.publish("s", b"x")
+
+    run(main())
+
+
+# A broker that goes, hangs or has enough.
+
+
+def test_a_broker_that_is_killed_and_comes_back(shared: SharedRabbitMq) -> None:
+    async def main() -> None:
+        async with Peers(shared.broker.url) as peers:
+            a, b = await peers.join(), await peers.join()
+            await b.backplane.subscribe(["kept", "dropped"])
+            shared.broker.process.kill()
+            for peer in (a, b):
+                await until(peer, LinkState.DOWN)
+            with pytest.raises(LinkDown):
+                await a.backplane.publish("kept", b"lost")
+            with pytest.raises(LinkDown):
+                await a.backplane.probe()
+            await b.backplane.subscribe(["added"])
+            await b.backplane.unsubscribe(["dropped"])
+            late = peers.make()
+            await late.backplane.start(late.receive, late.tell)
+            assert late.backplane.state is LinkState.DOWN
+            await late.backplane.subscribe(["late"])
+            await asyncio.to_thread(shared.broker.process.start)
+            for peer in (a, b, late):
+                await until(peer, LinkState.UP)
+            await a.backplane.publish("dropped", b"x")
+            await until_heard(a, b, "kept")
+            await until_heard(a, b, "added")
+            await until_heard(a, late, "late")
+            assert [state for state, _ in b.states] == [LinkState.UP, LinkState.DOWN, LinkState.UP]
+            assert [state for state, _ in late.states] == [LinkState.UP]
+            assert "dropped" not in [subject for subject, _ in b.received]
+
+    asyncio.run(main())
+
+
+def test_a_broker_that_ends_the_connection_says_why(run: Run, shared: SharedRabbitMq) -> None:
+    async def main() -> None:
+        async with Peers(shared.broker.url) as peers:
+            a, b = await peers.join(), await peers.join()
+            await b.backplane.subscribe(["s"])
+            await control(shared, "close_all_connections", "the test says so")
+            await b.until(lambda: LinkState.DOWN in [state for state, _ in b.states])
+            assert "CONNECTION_FORCED - the test says so" in b.states[1][1]
+            await until_heard(a, b, "s")
+
+    run(main())
+
+
+def test_a_frozen_broker_makes_publishers_wait_and_is_left(
+    run: Run, shared: SharedRabbitMq
+) -> None:
+    async def main() -> None:
+        async with Peers(shared.broker.url) as peers:
+            a, b = await peers.join(), await peers.join()
+            await b.backplane.subscribe(["s"])
+            shared.broker.process.freeze()
+            accepted = 0
+
+            async def publish() -> None:
+                nonlocal accepted
+                while True:
+                    await a.backplane.publish("s", bytes(100_000))
+                    accepted += 1
+
+            publishing = [asyncio.create_task(publish()) for _ in range(3)]
+            probing = asyncio.create_task(a.backplane.probe())
+            before = -1
+            while accepted > before:  # until the kernel's buffers and ours are full
+                before = accepted
+                await asyncio.wait(publishing, timeout=0.2)
+            assert not probing.done()
+            await a.backplane.restart("the test says so")
+            assert a.states[-1] == (LinkState.DOWN, "the test says so")
+            await a.backplane.restart("it is down already")
+            for task in (*publishing, probing):
+                with pytest.raises(LinkDown, match="the test says so"):
+                    await task
+            shared.broker.process.thaw()
+            await until(a, LinkState.UP)
+            await until_heard(a, b, "s")
+
+    run(main())
+
+
+def test_a_frozen_broker_is_noticed_by_its_heartbeat(shared: SharedRabbitMq) -> None:
+    async def main() -> None:
+        async with Peers(shared.broker.url, "&heartbeat=1") as peers:
+            peer = await peers.join()
+            shared.broker.process.freeze()
+            await until(peer, LinkState.DOWN)
+            assert "nothing was heard" in peer.states[-1][1]
+            shared.broker.process.thaw()
+            await until(peer, LinkState.UP)
+
+    asyncio.run(main())
+
+
+def test_a_server_leaves_a_frozen_broker(run: Run, shared: SharedRabbitMq) -> None:
+    async def main() -> None:
+        async with Peers(shared.broker.url) as peers:
+            peer = await peers.join()
+            shared.broker.process.freeze()
+            async with asyncio.timeout(PATIENCE):
+                await peer.backplane.close()
+            assert peer.backplane.state is LinkState.CLOSED
+
+    run(main())
+
+
+def test_a_broker_that_is_low_on_memory_takes_nothing_for_a_while(shared: SharedRabbitMq) -> None:
+    async def main() -> None:
+        async with Peers(shared.broker.url) as peers:
+            a, b = await peers.join(), await peers.join()
+            await b.backplane.subscribe(["s"])
+            await control(shared, "set_vm_memory_high_watermark", "absolute", "1MB")
+            published = 0
+
+            async def publish() -> None:
+                nonlocal published
+                while True:
+                    await a.backplane.publish("s", b"")
+                    published += 1
+
+            publishing = asyncio.create_task(publish())
+            before = -1
+            while published > before:
+                before = published
+                await asyncio.wait([publishing], timeout=0.2)
+            await control(shared, "set_vm_memory_high_watermark", "absolute", "512MB")
+            await b.until_received(published + 1)
+            publishing.cancel()
+            assert [state for state, _ in a.states] == [LinkState.UP]
+
+    asyncio.run(main())
+
+
+def test_a_password_that_is_changed_meanwhile_is_waited_for(
+    shared: SharedRabbitMq, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with Peers(shared.broker.url) as peers:
+            peer = await peers.join()
+            await control(shared, "change_password", "guest", "another")
+            await peer.backplane.restart("the test says so")
+            await control(shared, "change_password", "guest", "guest")
+            await until(peer, LinkState.UP)
+            assert [state for state, _ in peer.states] == [
+                *(LinkState.UP, LinkState.DOWN, LinkState.UP)
+            ]
+
+    asyncio.run(main())
+    assert "ACCESS_REFUSED" in caplog.text
