@@ -131,8 +131,12 @@ class BrokerProcess:
         self._process = None
 
     def freeze(self) -> None:
-        """Halt it: its connections stay, and nothing comes from it."""
+        """Halt it: its connections stay, and nothing comes from it any more."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None and self._process.returncode is None:
+            # The signal is not yet the halt: its threads stop one after the other. WNOWAIT leaves
+            # its end, if it is that, to whoever waits for it.
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
         """Let it go on."""

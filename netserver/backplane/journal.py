@@ -31,8 +31,8 @@ class Page:
     Args:
         epoch: Names the journal itself: offsets of another epoch mean nothing in this one.
         records: In order.
-        floor: Nothing of the subject is missing behind this offset; where it is not known for
-            sure, the offset of the first record that is kept.
+        floor: Nothing of the subject is missing behind this offset: that which was asked for, or,
+            where it is not known for sure, the last before the first record that is kept.
         last: The offset of the newest message of the whole journal when it was read: what is
             stored later, on any subject, has a higher one.
     """

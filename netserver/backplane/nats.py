@@ -25,6 +25,7 @@ from typing import ClassVar
 
 from netserver.backplane.base import Backplane, LinkState, Receive, Tell, check_subject
 from netserver.backplane.errors import PayloadTooLarge
+from netserver.backplane.jetstream import JetStreamJournal
 from netserver.backplane.nats_options import NatsOptions
 from netserver.backplane.nats_session import Session
 from netserver.backplane.url import BackplaneUrl
@@ -43,7 +44,10 @@ class NatsBackplane(Backplane):
     schemes: ClassVar[tuple[str, ...]] = ("nats", "tls+nats")
 
     def __init__(self, url: BackplaneUrl) -> None:
-        self._session = Session(NatsOptions.read(url))
+        options = NatsOptions.read(url)
+        self._session = Session(options)
+        if options.stream is not None:
+            self.journal = JetStreamJournal(self._session, options.stream, options.replicas)
 
     async def start(self, receive: Receive, tell: Tell) -> None:
         self._receive = receive

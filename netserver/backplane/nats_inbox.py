@@ -15,7 +15,9 @@ MOST_OPEN = 16 * 1024
 # Where the answer goes, payload, and the header if there is one, as it came.
 Answer: TypeAlias = Callable[[bytes, bytes, bytes | None], None]
 
-_NO_RESPONDERS = b"NATS/1.0 503"
+# How the header of an answer begins that is the broker's word and no message.
+STATUS = b"NATS/1.0 "
+_NO_RESPONDERS = STATUS + b"503"
 
 
 class Inbox:

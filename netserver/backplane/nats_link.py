@@ -20,8 +20,7 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from nats import errors
@@ -29,7 +28,7 @@ from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 
 from netserver.backplane.errors import LinkDown
-from netserver.backplane.nats_inbox import MOST_OPEN, SETTLE_FROM, Answer, Inbox
+from netserver.backplane.nats_inbox import MOST_OPEN, SETTLE_FROM, STATUS, Answer, Inbox
 from netserver.backplane.url import Address
 
 # Longest wait for each step of connecting, seconds: TCP, the greeting, TLS, the answer.
@@ -41,8 +40,11 @@ FLUSH_SIZE = 64 * 1024
 # Bytes that may be unsent before whoever publishes waits.
 MOST_UNSENT = 256 * 1024
 
-# Its own subscription's id; those of others are higher.
+# The id of its own subscription; those that it delivers from are higher.
 INBOX = 1
+
+# From here on the ids of subscriptions for one request.
+FIRST_OWN = 1 << 40
 
 # How long it may be open whether a message was heard, seconds, until the link asks.
 SETTLE_AFTER = 1.0
@@ -116,6 +118,8 @@ class Link(Client):
         self._out_size = 0
         self._pings: deque[asyncio.Future[None]] = deque()
         self._waiting: set[asyncio.Future[Any]] = set()
+        self._collecting: dict[int, Answer] = {}
+        self._last_own = FIRST_OWN
         self._settling: asyncio.Future[None] | None = None
         self._settle_timer: asyncio.TimerHandle | None = None
         self._disposal: asyncio.Task[None] | None = None
@@ -251,21 +255,56 @@ class Link(Client):
             if not answered.done():
                 answered.set_result((payload, header))
 
-        with self.asking(answer) as reply:
+        reply = self._inbox.asking(answer)
+        try:
             async with asyncio.timeout(timeout):
                 await self.room()
                 self.publish_now(subject, payload, reply, header)
                 result: tuple[bytes, bytes | None] = await answered
+        finally:
+            self._inbox.forget(reply)
         return result
 
-    @contextmanager
-    def asking(self, answer: Answer) -> Iterator[str]:
-        """A subject to which answers are sent, and what to do with each, for the block's length."""
-        subject = self._inbox.asking(answer)
+    async def collect(
+        self, subject: str, payload: bytes, most: int, timeout: float
+    ) -> list[tuple[bytes, bytes]]:
+        """Publish a request, and wait for many answers, which may bear other subjects.
+
+        Args:
+            most: No more are waited for; none behind one that has a status either.
+
+        Returns:
+            The subject for a reply, and the payload, of each in order.
+
+        Raises:
+            LinkDown: It was lost.
+            TimeoutError: They were not there after so many seconds.
+        """
+        collected: list[tuple[bytes, bytes]] = []
+        complete = self._future()
+
+        def take(reply: bytes, payload: bytes, header: bytes | None) -> None:
+            if complete.done():
+                return
+            ended = header is not None and header.startswith(STATUS)
+            if not ended:
+                collected.append((reply, payload))
+            if ended or len(collected) == most:
+                complete.set_result(None)
+
+        self._last_own = sid = self._last_own + 1
+        self._collecting[sid] = take
+        own = f"{self._inbox.subject}.{sid}.all"
+        self.write(f"SUB {own} {sid}\r\n".encode())
         try:
-            yield subject
+            async with asyncio.timeout(timeout):
+                await self.room()
+                self.publish_now(subject, payload, own)
+                await complete
         finally:
-            self._inbox.forget(subject)
+            del self._collecting[sid]
+            self.write(b"UNSUB %d\r\n" % sid)
+        return collected
 
     async def ping(self) -> None:
         """Go to the broker and back; it has then dealt with all that was written before.
@@ -343,6 +382,9 @@ class Link(Client):
             return
         if sid == INBOX:
             self._inbox.take(subject, reply, data, headers)
+        elif sid > FIRST_OWN:
+            if take := self._collecting.get(sid):
+                take(reply, data, headers)
         else:
             self._deliver(sid, data, headers)
 

@@ -32,7 +32,7 @@ def memory() -> Iterator[SameUrl]:
 
 @contextmanager
 def nats() -> Iterator[SameUrl]:
-    with required_nats() as server:
+    with required_nats(jetstream=True) as server:
         yield SameUrl(server.url)
 
 
