@@ -15,6 +15,7 @@ from netserver.backplane.errors import BackplaneUrlError, LinkDown, PayloadTooLa
 from netserver.backplane.url import Address, BackplaneUrl
 from netserver.backplane.zeromq import sockets
 from netserver.backplane.zeromq.curve import Gatekeeper
+from netserver.backplane.zeromq.dialer import Dialer
 from netserver.backplane.zeromq.mesh import Mesh
 from netserver.backplane.zeromq.options import Options
 from netserver.backplane.zeromq.wire import ID_SIZE, NO_KEY, Introduction, PeerInfo
@@ -46,15 +47,13 @@ class ZmqStatistics:
 class ZmqBackplane(Backplane):
     """One server's end, connected to all others.
 
-    It is up as soon as it listens. A peer that is behind gets up to 2 MiB queued, and then loses
-    what is published until it reads again: the others are not held up by it.
+    It is up when it listens and has a link to all peers that it has been told of, or has waited two
+    seconds for them: it needs none. One that comes later, or again, subscribes by itself. For one
+    that is behind, publishing waits for a quarter of a second, once; then up to 2 MiB are kept for
+    it and the rest is dropped until it has caught up, so that nobody else is held up.
 
     Args:
-        url: ``zmq://HOST:PORT``, where this server listens and is reached, and as options
-            ``advertise=HOST:PORT`` where it is reached instead; ``seeds=`` or ``peers=`` with one
-            or several HOST:PORT of others, who tell of all further ones; ``dns=NAME:PORT`` for
-            all addresses of a name; ``key=FILE`` and ``trusted=FILE or DIR`` for CURVE, without
-            which the host has to be a loopback address, or ``insecure=yes`` be there.
+        url: As the package tells.
 
     Attributes:
         address: Where it is reached; known from `start` on.
@@ -107,16 +106,8 @@ class ZmqBackplane(Backplane):
         self.address = options.advertised(port)
         public = NO_KEY if options.keys is None else options.keys.public
         me = Introduction(os.urandom(ID_SIZE), PeerInfo(self.address, public))
-        self._mesh = Mesh(
-            self._loop,
-            context,
-            router,
-            me,
-            options.keys,
-            self._subjects,
-            self._arrive,
-            self.max_payload,
-        )
+        dialer = Dialer(self._loop, context, me, options.keys, self.max_payload)
+        self._mesh = Mesh(self._loop, router, dialer, me, self._subjects, self._arrive)
         self._mesh.start(options.listed, options.name)
         await self._come_up()
 
@@ -176,7 +167,7 @@ class ZmqBackplane(Backplane):
             self._gatekeeper.close()
         if self._context is not None:
             # It waits for what lingers.
-            await self._loop.run_in_executor(None, self._context.term)
+            await self._loop.run_in_executor(None, self._context.destroy)
 
     def _arrive(self, subject: str, payload: bytes) -> None:
         try:

@@ -12,11 +12,11 @@ import zmq
 
 from netserver.backplane.url import Address
 from netserver.backplane.zeromq import sockets, wire
-from netserver.backplane.zeromq.curve import Keys
+from netserver.backplane.zeromq.dialer import Dialer
 from netserver.backplane.zeromq.link import Link, LinkLost
 from netserver.backplane.zeromq.peers import Origin, Peers, Phase
 from netserver.backplane.zeromq.publisher import Publisher
-from netserver.backplane.zeromq.wire import NO_KEY, Action, Farewell, Introduction, Kind, PeerInfo
+from netserver.backplane.zeromq.wire import Action, Farewell, Introduction, PeerInfo
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +33,10 @@ _HELD_UP = 1.0
 # other find each other through a third.
 _GOSSIP = 10.0
 
-# How often a DNS name is looked up, and how long any look-up may take, seconds.
+# How often a DNS name is looked up, seconds.
 _LOOK_UP_EVERY = 5.0
-_LONGEST_LOOK_UP = 2.0
 
-# So long a peer may take to introduce itself, and be silent while it should acknowledge a
-# subscription, seconds.
-_LONGEST_INTRODUCTION = 1.0
+# So long a peer may be silent while it should acknowledge a subscription, seconds.
 _LONGEST_ACKNOWLEDGEMENT = 1.0
 
 
@@ -48,10 +45,10 @@ class Mesh:
 
     Args:
         router: The socket that peers connect to, bound.
+        dialer: Connects to peers.
         me: This server.
         subjects: What is subscribed to; `subscribe` and `unsubscribe` change it.
         receive: Called with each message on one of them.
-        max_payload: The most bytes of one.
 
     Attributes:
         peers: The addresses known.
@@ -62,23 +59,20 @@ class Mesh:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        context: zmq.Context[zmq.Socket[bytes]],
         router: zmq.Socket[bytes],
+        dialer: Dialer,
         me: Introduction,
-        keys: Keys | None,
         subjects: set[str],
         receive: Callable[[str, bytes], None],
-        max_payload: int,
     ) -> None:
-        self._loop, self._context, self._keys = loop, context, keys
-        self._me, self._receive, self._max_payload = me, receive, max_payload
-        self._subjects = subjects
+        self._loop, self._me = loop, me
+        self._subjects, self._receive = subjects, receive
+        self._dialer = dialer
         self._links: dict[Address, Link] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changes = asyncio.Event()
         self._untold: dict[str, Action] = {}
         self._round: asyncio.Task[None] | None = None
-        self._warned: set[Address] = set()
         self.peers = Peers(me.id, me.info.address, random.random)
         self.publisher = Publisher(loop, router, self._introduce, self._called, self._changes.set)
         self.malformed = 0
@@ -244,12 +238,13 @@ class Mesh:
 
     async def _try(self, address: Address) -> None:
         try:
-            link, who, key = await self._reach(address)
-        except (OSError, LinkLost) as error:
+            link, key = await self._dialer.reach(address, self.peers.key(address), self)
+        except OSError as error:
             log.debug("no peer at %s: %r", address, error)
             self.peers.lost(address, self._loop.time())
             self._changes.set()
             return
+        who = link.greeting.result()
         info = PeerInfo(who.info.address, key)
         phase = self.peers.met(address, who.id, info, self._loop.time())
         if phase is Phase.UP and not link.closed:
@@ -261,36 +256,6 @@ class Mesh:
         else:
             link.close(Farewell.LEAVING)
         self._changes.set()
-
-    async def _reach(self, address: Address) -> tuple[Link, Introduction, bytes]:
-        """A new link, whose peer has introduced itself. Raises OSError, LinkLost."""
-        async with asyncio.timeout(_LONGEST_LOOK_UP):
-            ip, *_ = await sockets.look_up(address.host, address.port)
-        keys = [NO_KEY] if self._keys is None else self._keys.candidates(self.peers.key(address))
-        hello = wire.introduction(Kind.HELLO, Introduction(self._me.id, self._me.info))
-        failure = LinkLost("no key is trusted")
-        # A caller has to know the key beforehand, so those that the peer may have are tried.
-        for key in keys:
-            try:
-                socket = sockets.make_dealer(self._context, self._keys, key, ip, self._max_payload)
-                endpoint = sockets.endpoint(ip, address.port)
-                link = Link(self._loop, self._context, socket, endpoint, hello, self)
-            except zmq.ZMQError as error:
-                raise LinkLost(f"no socket is to be had: {error}") from error
-            try:
-                async with asyncio.timeout(_LONGEST_INTRODUCTION):
-                    return link, await link.greeting, key
-            except (TimeoutError, asyncio.CancelledError):
-                link.close(None)
-                raise
-            except LinkLost as error:
-                failure = error
-                if not error.wrong_key:
-                    break
-        if (failure.wrong_key or failure.refused_key) and address not in self._warned:
-            self._warned.add(address)
-            log.warning("no link to the peer at %s: %s", address, failure.reason)
-        raise failure
 
     async def _keep(self) -> None:
         """Send beats, end what is silent, and try what is due."""
@@ -324,8 +289,7 @@ class Mesh:
         """Look up a DNS name again and again."""
         while True:
             try:
-                async with asyncio.timeout(_LONGEST_LOOK_UP):
-                    ips = await sockets.look_up(name.host, name.port)
+                ips = await sockets.look_up(name.host, name.port)
             except OSError as error:
                 # A name server that is not there takes no peer away.
                 log.debug("%s is not found: %s", name.host, error)

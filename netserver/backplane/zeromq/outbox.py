@@ -11,8 +11,8 @@ PAUSE_AT = 512 * 1024
 # More than this is not kept for a peer, bytes: the largest message fits above the mark before.
 DROP_AT = 2 * 1024 * 1024
 
-# What a frame costs beside its bytes, so that many small ones are bounded as well.
-FRAME_COST = 64
+# What a frame costs ZeroMQ beside its bytes, so that many small ones are bounded as well.
+FRAME_COST = 128
 
 # The subscriber tells what it has received after so many bytes: four times per `PAUSE_AT`.
 CREDIT_EVERY = PAUSE_AT // 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from enum import Enum
 
 import zmq
 from attrs import define, field
@@ -21,13 +20,6 @@ log = logging.getLogger(__name__)
 # So long publishing waits for a peer that is behind, seconds; after that it does not wait for it
 # any more, and drops what does not fit, until the peer has caught up.
 _LONGEST_PAUSE = 0.25
-
-
-class Standing(Enum):
-    """How far a session has come."""
-
-    INTRODUCED = "introduced"
-    SUBSCRIBED = "subscribed"
 
 
 @define(eq=False)
@@ -46,7 +38,7 @@ class Session:
     wishes: Wishes[Session] = field(init=False)
     outbox: Outbox = field(factory=Outbox)
     moved: asyncio.Event = field(factory=asyncio.Event)
-    standing: Standing = Standing.INTRODUCED
+    subscribed: bool = False  # has told its whole set
     filling: bool = False  # has records that wait for the end of this turn of the loop
     asked: bool = False  # for the whole set, which has not begun to come
 
@@ -85,8 +77,7 @@ class Publisher:
     def subscribed(self, peer: bytes) -> bool:
         """Whether it is known what a peer subscribes to."""
         return any(
-            session.standing is Standing.SUBSCRIBED and session.who.id == peer
-            for session in self._sessions.values()
+            session.subscribed and session.who.id == peer for session in self._sessions.values()
         )
 
     async def publish(self, subject: str, payload: bytes) -> bool:
@@ -261,7 +252,7 @@ class Publisher:
         for other in list(self._sessions.values()):
             if other is not session and other.who.id == session.who.id:
                 self._end(other, Farewell.STRANGER)
-        session.standing = Standing.SUBSCRIBED
+        session.subscribed = True
         self._changed()
 
     def _ask(self, session: Session) -> None:

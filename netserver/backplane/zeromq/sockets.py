@@ -10,6 +10,7 @@ import zmq
 from netserver.backplane.url import Address
 from netserver.backplane.zeromq import wire
 from netserver.backplane.zeromq.curve import Keys
+from netserver.backplane.zeromq.outbox import DROP_AT, FRAME_COST
 from netserver.backplane.zeromq.wire import CHUNK, RECORD_EXTRA
 
 # ZeroMQ itself asks the other end's I/O thread for a sign of life, and drops the connection, with
@@ -21,8 +22,12 @@ _PING_TIMEOUT = 3000
 # So long the handshake of ZeroMQ may take, milliseconds: with CURVE the peer's loop takes part.
 _HANDSHAKE = 2000
 
-# Frames queued for one peer. Bytes are counted by `Outbox`; this is for the answers to strangers.
-_MOST_QUEUED = 4096
+# Frames queued for one peer: more than `Outbox`, which counts bytes, lets through of the smallest.
+# So it bounds the answers to strangers only, to a few MiB.
+_MOST_QUEUED = 2 * DROP_AT // FRAME_COST
+
+# How long a look-up may take, seconds.
+_LONGEST_LOOK_UP = 2.0
 
 # Frames of one peer that are read ahead of the loop: some MiB, as they are a chunk or smaller when
 # there are many.
@@ -87,11 +92,12 @@ async def look_up(host: str, port: int) -> list[str]:
     """The IP addresses of a name, off the loop's thread.
 
     Raises:
-        OSError: There are none.
+        OSError: There are none, or it takes too long.
     """
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, port, type=system.SOCK_STREAM)
+        async with asyncio.timeout(_LONGEST_LOOK_UP):
+            found = await loop.getaddrinfo(host, port, type=system.SOCK_STREAM)
     except UnicodeError as error:  # a word between dots that is empty or too long
         raise OSError(f"{host!r} is no name: {error}") from error
     return list(dict.fromkeys(str(each[4][0]) for each in found))
