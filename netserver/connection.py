@@ -121,7 +121,7 @@ class Connection(Worker):
         self.remote_address: Address = None
         self.close_code: int | None = None
         self.close_reason = ""
-        self._enrolled: str | None = None  # the identity it is reached by; its thread's
+        self._enrolled: tuple[str, ...] = ()  # what it is reached by; two while it changes
         self._overrun = False  # set by any thread, once: other threads sent too much
         self._losses: Losses | None = None  # made by whichever thread loses something first
 
@@ -303,7 +303,8 @@ class Connection(Worker):
             identity: At most 1024 bytes in UTF-8; None to be reached under none.
 
         Raises:
-            IdentityTaken: Another connection has it, and `ClusterConfig.identities` is ``refuse``.
+            IdentityTaken: Another connection has it, and `ClusterConfig.identities` is ``refuse``;
+                this one keeps what it had before.
             ValueError: It is empty or too long.
         """
         cluster = self.server.cluster

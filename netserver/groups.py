@@ -39,6 +39,7 @@ class Groups:
 
     Attributes:
         rules: What is kept of which group; see `set_rules`.
+        watched: Those that are known on this server without a member; see `watch`.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class Groups:
         self._joined: dict[Connection, set[str]] = {}
 
         self.rules = RuleBook()
+        self.watched: set[str] = set()
 
     def set_rules(self, pattern: str, rules: GroupRules) -> None:
         """Keep presence or history of some groups; to be called before the server is started.
@@ -56,6 +58,15 @@ class Groups:
             rules: What is kept.
         """
         self.rules.add(pattern, rules)
+
+    def watch(self, group: str) -> None:
+        """Know who is in a group on all servers, whether a member of it is here or not.
+
+        To be called before the server is started. `Server.presence` tells it then from a moment
+        after the start, and `Server.on_presence` every change, where the group's rules ask for
+        presence.
+        """
+        self.watched.add(group)
 
     def join(self, connection: Connection, group: str, membership: Membership = _PLAIN) -> bool:
         """Add a connection; False when it was there already, and its membership is another now."""

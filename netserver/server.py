@@ -247,18 +247,19 @@ class Server(LifeCycle):
             key: As for `Connection.send`; other servers are told one that is a str.
             local: Whether to leave out what is connected to other servers. Otherwise those that
                 have a member of the group are sent it once, if they can be reached now.
+                Members of a group with a history can be sent what does not belong into it.
 
         Returns:
             How many of this server's own it was handed over to.
 
         Raises:
-            ValueError: The group has a history: see `publish`. Or the message is longer than what
-                goes to other servers.
+            ValueError: The group has a history: see `publish`; not with ``local``. Or the message
+                is longer than what goes to other servers.
         """
         check_message(message)
-        if group is not None and self.groups.rules.of(group).history is not None:
-            raise ValueError(f"group {group!r} has a history; use publish()")
         if not local:
+            if group is not None and self.groups.rules.of(group).history is not None:
+                raise ValueError(f"group {group!r} has a history; use publish()")
             self.cluster.broadcast(message, group, key)
         left_out = {exclude} if isinstance(exclude, Connection) else set(exclude or ())
         to = self.census.connections if group is None else self.groups.members(group)
@@ -329,7 +330,7 @@ class Server(LifeCycle):
         """Who is in a group, on all servers, where its rules keep presence. Any thread.
 
         It is complete while this server has a member in the group, from a moment after the first
-        has joined; without one, it is empty. A server that dies is noticed after
+        has joined; without one it is empty, unless the group is watched (`Groups.watch`). A server that dies is noticed after
         `ClusterConfig.dead_after`, and its members are gone then.
         """
         return self.cluster.members(group)

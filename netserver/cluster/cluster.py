@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Collection
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from netserver.cluster.router import NOBODY
 from netserver.cluster.sender import Budget
 from netserver.errors import IdentityTaken, Unanswered
 from netserver.events import Event
-from netwire import Message
+from netwire import Message, State
 
 if TYPE_CHECKING:
     from netserver.connection import Connection
@@ -247,37 +248,44 @@ class Cluster(Worker):
     async def enroll(self, connection: Connection, identity: str) -> None:
         """A connection has an identity from now on; on its own node.
 
+        The one that it had before it keeps until then.
+
         Raises:
             IdentityTaken: Another has it, and the policy is to refuse.
             ValueError: It cannot be one.
         """
         check_name(identity)
-        self.dismiss(connection)
+        before = connection._enrolled
+        if identity in before:
+            return
         if not self.identities.add(identity, connection, self.config.identities == "refuse"):
             raise IdentityTaken(identity)
-        connection._enrolled = identity
+        connection._enrolled = (*before, identity)
         if self.config.identities == "newest":
             for other in self.identities.of(identity):
                 if other is not connection:
                     other.close(REPLACED, "connected elsewhere")
-        if not self.joined:
-            return
-        granted: Settled[bool] = Settled()
-        if not self._lane.post(self._core.claims.claim, identity, connection, granted):
-            return
-        if not await granted:
-            self.dismiss(connection)
-            raise IdentityTaken(identity)
+        if self.joined:
+            granted: Settled[bool] = Settled()
+            claim = self._core.claims.claim
+            if self._lane.post(claim, identity, connection, granted) and not await granted:
+                self._withdraw(connection, (identity,))
+                raise IdentityTaken(identity)
+        # Whoever is lost meanwhile has been dismissed; whoever was lost before has not.
+        gone = connection.state is State.CLOSED
+        self._withdraw(connection, connection._enrolled if gone else before)
 
     def dismiss(self, connection: Connection) -> None:
         """A connection has no identity from now on. Does nothing twice."""
-        identity = connection._enrolled
-        if identity is None:
-            return
-        connection._enrolled = None
-        self.identities.remove(identity, connection)
-        if self.joined:
-            self._lane.post(self._core.claims.withdraw, identity, connection)
+        self._withdraw(connection, connection._enrolled)
+
+    def _withdraw(self, connection: Connection, identities: Collection[str]) -> None:
+        for identity in identities:
+            if self.identities.remove(identity, connection) and self.joined:
+                self._lane.post(self._core.claims.withdraw, identity, connection)
+        connection._enrolled = tuple(
+            each for each in connection._enrolled if each not in identities
+        )
 
     def look(self, connection: Connection, group: str) -> None:
         """A connection has joined or left a group."""

@@ -97,6 +97,8 @@ class Core:
         self.interest.want(self.subjects.server(self._id))
         if self.backplane.state is LinkState.UP:
             await self._open_journal()
+        for group in self._server.groups.watched:
+            self.roll.watch(group)
         self._started = True
         for part in (self.interest, self.sender, self.roll, self.channels):
             self._spawn(part.run())

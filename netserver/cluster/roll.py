@@ -63,6 +63,7 @@ class Roll:
         self._resync = config.resync
         self._lock = Lock()
         self._groups: dict[str, GroupPresence] = {}
+        self._watched: set[str] = set()
         self._greeted: set[str] = set()
         self._changed: dict[str, None] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -76,21 +77,32 @@ class Roll:
             presence = self._groups.get(group)
             return [] if presence is None else presence.members()
 
+    def watch(self, group: str) -> None:
+        """Know who is in a group, whether one of this server's is or not."""
+        if group not in self._watched:
+            self._watched.add(group)
+            self._interest.want(self._subjects.group(group))
+            self._begin(group)
+
     # ---------------------------------------------------------------- this server's members
 
     def join(self, group: str, member: Member) -> None:
         """One of this server's comes."""
+        presence = self._begin(group)
         with self._lock:
-            presence = self._groups.get(group)
-            begins = presence is None
-            if presence is None:
-                presence = self._groups[group] = GroupPresence(self._server.hex())
             change = presence.join(member)
-        if begins:
-            task = asyncio.get_running_loop().create_task(self._greet(group))
-            self._greetings.add(task)
-            task.add_done_callback(self._greetings.discard)
         self._note(group, change)
+
+    def _begin(self, group: str) -> GroupPresence:
+        """Have to do with a group, from now on if not before."""
+        if (presence := self._groups.get(group)) is not None:
+            return presence
+        with self._lock:
+            presence = self._groups[group] = GroupPresence(self._server.hex())
+        task = asyncio.get_running_loop().create_task(self._greet(group))
+        self._greetings.add(task)
+        task.add_done_callback(self._greetings.discard)
+        return presence
 
     def leave(self, group: str, id: int) -> None:
         """One of this server's goes."""
@@ -122,7 +134,7 @@ class Roll:
             with self._lock:
                 notices = presence.untold()
             self._publish(group, notices)
-            if not presence.own.members:
+            if not presence.own.members and group not in self._watched:
                 self._part(group)
 
     def _part(self, group: str) -> None:
@@ -144,7 +156,7 @@ class Roll:
                 notices = presence.untold(hello=True)
             self._publish(group, notices)
             self._changed.pop(group, None)
-            if not presence.own.members:
+            if not presence.own.members and group not in self._watched:
                 self._part(group)
 
     def _publish(self, group: str, notices: list[Notice]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from queue import Queue
 from typing import Any
@@ -114,10 +114,18 @@ class Fleet:
         self._url = url
         self._stack = stack
 
-    def server(self, *, rules: GroupRules | None = None, config: ClusterConfig = CONFIG) -> Site:
+    def server(
+        self,
+        *,
+        rules: GroupRules | None = None,
+        config: ClusterConfig = CONFIG,
+        watched: Iterable[str] = (),
+    ) -> Site:
         site = Site(self._url(), config)
         if rules is not None:
             site.groups.set_rules("room/*", rules)
+        for group in watched:
+            site.groups.watch(group)
         listener = site.listen("ws://127.0.0.1:0", Guest)
         site.start()
         self._stack.callback(site.close)

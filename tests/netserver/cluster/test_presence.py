@@ -77,3 +77,21 @@ def test_without_rules_there_is_no_presence(fleet: Fleet) -> None:
     a = fleet.server(rules=RULES)
     fleet.visit(a, "ann").join("other")
     assert a.presence("other") == []
+
+
+def test_a_watched_group_is_known_without_a_member(fleet: Fleet) -> None:
+    a = fleet.server(rules=RULES)
+    ann = fleet.visit(a, "ann")
+    ann.join("room/1")
+    b = fleet.server(rules=RULES, watched=["room/1"])
+    until_there(b, "room/1", {"ann": None})
+    ben = fleet.visit(b, "ben")
+    ben.join("room/1")
+    ben.ask("leave", "room/1")
+    eve = fleet.visit(a, "eve")
+    eve.join("room/1")
+    until_there(b, "room/1", {"ann": None, "eve": None})
+    for changed in (["ann"], ["ben"]):
+        assert b.changes.get(timeout=PATIENCE) == ("room/1", changed, [])
+    assert b.changes.get(timeout=PATIENCE) == ("room/1", [], ["ben"])
+    assert b.changes.get(timeout=PATIENCE) == ("room/1", ["eve"], [])

@@ -6,8 +6,15 @@ import asyncio
 
 import pytest
 
-from netserver import ClusterConfig, Outcome, Unanswered
+from netserver import ClusterConfig, Connection, IdentityTaken, Outcome, Unanswered
 from tests.netserver.cluster.conftest import CONFIG, PATIENCE, Fleet
+
+
+def identify(connection: Connection, identity: str) -> None:
+    """Give a connection another identity, from outside."""
+    node = connection.node
+    assert node is not None
+    asyncio.run_coroutine_threadsafe(connection.identify(identity), node.loop).result(PATIENCE)
 
 
 def test_a_message_reaches_an_identity_on_another_server(fleet: Fleet) -> None:
@@ -45,20 +52,12 @@ def test_it_is_told_when_they_have_just_gone(fleet: Fleet) -> None:
 
 @pytest.mark.parametrize("identity", ["Ben Müller", "a.b.c", "a" * 1000, "*", ">", "~x", "#"])
 def test_identities_of_any_characters(fleet: Fleet, identity: str) -> None:
-    from urllib.parse import quote
-
     a, b = fleet.server(), fleet.server()
-
-    async def name(connection: object) -> None: ...
 
     visitor = fleet.visit(b, "plain")
     (connection,) = b.connections
-    done = asyncio.run_coroutine_threadsafe(
-        connection.identify(identity),
-        connection.node.loop,  # type: ignore[union-attr]
-    )
-    done.result(PATIENCE)
-    assert connection.identity == identity, quote(identity)
+    identify(connection, identity)
+    assert connection.identity == identity
     assert a.send_to(identity, "hello").wait(PATIENCE) is Outcome.DELIVERED
     assert visitor.client.recv(PATIENCE) == "hello"
     assert a.send_to("plain", "x", timeout=PATIENCE).wait(PATIENCE) is Outcome.NOBODY
@@ -108,6 +107,22 @@ def test_a_further_one_is_refused_where_that_is_the_policy(fleet: Fleet) -> None
     again = fleet.visit(b, "ben")
     assert a.send_to("ben", "anew").wait(PATIENCE) is Outcome.DELIVERED
     assert again.client.recv(PATIENCE) == "anew"
+
+
+def test_who_is_refused_another_identity_keeps_their_own(fleet: Fleet) -> None:
+    config = ClusterConfig(identities="refuse", heartbeat=0.2, dead_after=1.0)
+    a, b = fleet.server(config=config), fleet.server(config=config)
+    fleet.visit(a, "ann")
+    ben = fleet.visit(b, "ben")
+    (connection,) = b.connections
+    with pytest.raises(IdentityTaken):
+        identify(connection, "ann")
+    assert connection.identity == "ben"
+    assert a.send_to("ben", "still").wait(PATIENCE) is Outcome.DELIVERED
+    assert ben.client.recv(PATIENCE) == "still"
+    identify(connection, "bob")
+    assert a.send_to("bob", "anew").wait(PATIENCE) is Outcome.DELIVERED
+    assert a.send_to("ben", "gone", timeout=PATIENCE).wait(PATIENCE) is Outcome.NOBODY
 
 
 def test_a_question_is_answered_across_servers(fleet: Fleet) -> None:
