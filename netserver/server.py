@@ -330,8 +330,8 @@ class Server(LifeCycle):
         """Who is in a group, on all servers, where its rules keep presence. Any thread.
 
         It is complete while this server has a member in the group, from a moment after the first
-        has joined; without one it is empty, unless the group is watched (`Groups.watch`). A server that dies is noticed after
-        `ClusterConfig.dead_after`, and its members are gone then.
+        has joined; without one it is empty, unless the group is watched (`Groups.watch`). A server
+        that dies is noticed after `ClusterConfig.dead_after`, and its members are gone then.
         """
         return self.cluster.members(group)
 

@@ -112,5 +112,6 @@ def test_publish_and_broadcast_are_not_confused(fleet: Fleet) -> None:
     a = fleet.server(rules=RULES)
     with pytest.raises(ValueError, match="publish"):
         a.broadcast("x", group="room/1")
+    assert a.broadcast("x", group="room/1", local=True) == 0
     with pytest.raises(ValueError, match="broadcast"):
         a.publish("other", "x")
