@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from hashlib import blake2b
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,9 @@ class Channels:
         subject = self._subjects.group(group)
         if self.scribe is not None:
             payload = encode_head(self._server, group) + record
-            self.scribe.append(subject, Saying(payload, f"{group}/{id}", delivery, charged))
+            # A journal's keys are short and plain, whatever groups and ids are made of.
+            key = blake2b(f"{group}\0{id}".encode(), digest_size=20).hexdigest()
+            self.scribe.append(subject, Saying(payload, key, delivery, charged))
             return
         delivery.position = self._say_here(group, message, id)
         delivery.settle(Outcome.QUEUED)

@@ -74,7 +74,7 @@ class Core:
         self.router = Router(lane, sender, subjects, identities)
         self.claims = Claims(config, id, sender, subjects, interest, identities)
         self.roll = Roll(config, id, sender, subjects, interest, tell_presence)
-        self.journal = backplane.journal if groups.rules.histories else None
+        self.journal = backplane.journal
         self.channels = Channels(
             groups.rules, id, sender, subjects, interest, budget, self.journal, lane.post
         )
@@ -157,9 +157,9 @@ class Core:
         self.channels.reload()
 
     async def _open_journal(self) -> None:
-        if self.journal is None:
-            return
         histories = self._server.groups.rules.histories
+        if self.journal is None or not histories:
+            return
         await self.journal.open(
             self.channels.follow,
             count=max(each.count for each in histories),
