@@ -18,6 +18,13 @@ log = logging.getLogger(__name__)
 # So long a peer may take to introduce itself, seconds.
 _LONGEST_INTRODUCTION = 1.0
 
+# It is told in the log when a peer has broken off the handshake so often, and not again until there
+# was a link: once may be one that ends at that moment.
+_WARN_AT = 3
+
+# So many addresses are counted.
+_MOST_REFUSALS = 1000
+
 
 class Dialer:
     """Makes links. On the loop's thread.
@@ -39,7 +46,7 @@ class Dialer:
         self._loop, self._context, self._keys = loop, context, keys
         self._hello = wire.introduction(Kind.HELLO, me)
         self._max_payload = max_payload
-        self._warned: set[Address] = set()
+        self._refusals: dict[Address, int] = {}
 
     async def reach(self, address: Address, told: bytes, owner: LinkOwner) -> tuple[Link, bytes]:
         """Make a link whose peer has introduced itself.
@@ -60,15 +67,23 @@ class Dialer:
         # A caller has to know the key beforehand, so those that the peer may have are tried.
         for key in keys:
             try:
-                return await self._call(ip, address.port, key, owner), key
+                link = await self._call(ip, address.port, key, owner)
+                self._refusals.pop(address, None)
+                return link, key
             except LinkLost as error:
                 failure = error
                 if not error.wrong_key:
                     break
-        if (failure.wrong_key or failure.refused_key) and address not in self._warned:
-            self._warned.add(address)
-            log.warning("no link to the peer at %s: %s", address, failure.reason)
+        if failure.refused:
+            self._warn(address, failure)
         raise failure
+
+    def _warn(self, address: Address, failure: LinkLost) -> None:
+        if len(self._refusals) >= _MOST_REFUSALS:
+            self._refusals.clear()
+        count = self._refusals[address] = self._refusals.get(address, 0) + 1
+        if count == _WARN_AT:
+            log.warning("no link to the peer at %s: %s", address, failure.reason)
 
     async def _call(self, ip: str, port: int, key: bytes, owner: LinkOwner) -> Link:
         try:

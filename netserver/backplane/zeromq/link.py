@@ -19,10 +19,10 @@ from netserver.backplane.zeromq.wire import Action, Farewell, Introduction, Kind
 
 log = logging.getLogger(__name__)
 
-_REFUSED_KEY = zmq.EVENT_HANDSHAKE_FAILED_AUTH
-_WRONG_KEY = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+_UNTRUSTED = zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_BROKEN_OFF = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 _GONE = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
-_WATCHED = _REFUSED_KEY | _WRONG_KEY | _GONE
+_WATCHED = _UNTRUSTED | _BROKEN_OFF | _GONE
 
 _numbers = itertools.count()
 
@@ -32,8 +32,8 @@ class LinkLost(ConnectionError):
 
     Attributes:
         reason: Why, in words.
-        wrong_key: The peer does not have the key that was asked for.
-        refused_key: The peer has it, and does not trust ours.
+        refused: Whether it failed in ZeroMQ's handshake.
+        wrong_key: Whether another key may be the right one.
         left: Whether the peer said that it leaves.
     """
 
@@ -41,14 +41,14 @@ class LinkLost(ConnectionError):
         self,
         reason: str,
         *,
+        refused: bool = False,
         wrong_key: bool = False,
-        refused_key: bool = False,
         left: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.refused = refused
         self.wrong_key = wrong_key
-        self.refused_key = refused_key
         self.left = left
 
 
@@ -254,10 +254,11 @@ class Link:
 
     def _happened(self, parts: list[bytes]) -> None:
         event, value = struct.unpack_from("=Hi", parts[0])
-        if event & _REFUSED_KEY:
-            error = LinkLost("the peer refuses this server's key", refused_key=True)
-        elif event & _WRONG_KEY:
-            error = LinkLost("the peer has another key, or none", wrong_key=True)
+        if event & _UNTRUSTED:
+            error = LinkLost("it does not trust this server's key", refused=True)
+        elif event & _BROKEN_OFF:
+            reason = "it has another key, or one of the two has no CURVE"
+            error = LinkLost(reason, refused=True, wrong_key=True)
         else:
             # What it sent before comes first: it may say why.
             self._pump.read()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 from benchmark.brokers.process import free_port
 from netserver.backplane import LinkState
+from netserver.backplane.zeromq.curve import make_keys
 from tests.netserver.backplane.zeromq.helpers import (
     is_heard,
     made_site,
@@ -171,6 +174,26 @@ async def test_its_own_address_and_two_names_of_one_peer_make_no_second_link() -
         assert await a.until_received(1) == [("end", b"?")]
         assert b.received == [("s", b"once")]
         assert zmq_of(a).statistics.peers == zmq_of(b).statistics.peers == 1
+
+
+async def test_closing_leaves_no_descriptor_and_no_task(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        make_keys(tmp_path, name)
+
+    async def come_and_go() -> None:
+        async with made_site() as site:
+            options = f"key={tmp_path}/{{}}.key_secret&trusted={tmp_path}&seeds=127.0.0.1:{{}}"
+            a = await site.join(options.format("a", free_port()))
+            b = await site.join(options.format("b", zmq_of(a).address.port))
+            await b.backplane.restart("the test says so")
+            await b.backplane.subscribe(["s"])
+            await until_heard(a, "s")
+
+    await come_and_go()  # the loop's own thread for look-ups stays
+    before = os.listdir("/proc/self/fd")
+    await come_and_go()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_receiver_that_raises_loses_nothing_else() -> None:
