@@ -18,6 +18,9 @@ from benchmark.errors import BenchmarkError
 STOP_TIMEOUT = 10.0  # seconds; after it, SIGKILL
 LOG_SHOWN = 2000  # bytes of a failed broker's log
 
+# Reads until we, who hold the other end, are gone; then it ends the session of the broker.
+GUARD = 'read -r _; kill -KILL "-$1"'
+
 
 class BrokerMissing(BenchmarkError):
     """The broker's program is not on this machine."""
@@ -61,12 +64,12 @@ class BrokerProcess:
     """One broker, through several lives of it. Blocks; not thread-safe.
 
     It gets a session of its own, and signals go to all of that, so that a start script and what it
-    starts are one.
+    starts are one. If this process is killed, it is killed too.
 
     Attributes:
         name: What errors call it.
         command: Its command line.
-        log: Where its output is kept.
+        log: Where its output is kept; it runs in the directory of that.
         ready: Whether it serves.
         patience: How long it may take until then, seconds.
         environment: Its environment; None for ours.
@@ -79,6 +82,7 @@ class BrokerProcess:
     patience: float = 10.0
     environment: Mapping[str, str] | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _guard: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
     def pid(self) -> int:
@@ -92,15 +96,22 @@ class BrokerProcess:
         Raises:
             BenchmarkError: It ended instead, or took too long.
         """
+        self._dismiss_guard()  # if it ended by itself
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,
                 env=self.environment,
+                cwd=self.log.parent,  # where it leaves what it leaves when it crashes
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._guard = subprocess.Popen(
+            ["sh", "-c", GUARD, "guard", str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         deadline = time.monotonic() + self.patience
         while not self.ready():
             ended = self._process.poll() is not None
@@ -114,6 +125,7 @@ class BrokerProcess:
         """End it in good order: SIGTERM, and SIGKILL when that takes too long."""
         if self._process is None:
             return
+        self._dismiss_guard()
         self._signal(signal.SIGTERM)
         self._signal(signal.SIGCONT)  # a frozen one would not hear of it
         try:
@@ -126,6 +138,7 @@ class BrokerProcess:
         """End it with SIGKILL."""
         if self._process is None:
             return
+        self._dismiss_guard()
         self._signal(signal.SIGKILL)
         self._process.wait()
         self._process = None
@@ -141,6 +154,13 @@ class BrokerProcess:
     def thaw(self) -> None:
         """Let it go on."""
         self._signal(signal.SIGCONT)
+
+    def _dismiss_guard(self) -> None:
+        # Before the broker is waited for, for then its id may become another's.
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()  # closes the pipe too
+            self._guard = None
 
     def _signal(self, number: signal.Signals) -> None:
         # Not once it was waited for: its id may be another's by then.

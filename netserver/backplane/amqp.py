@@ -24,14 +24,14 @@ from netwire import Backoff, Retry
 
 log = logging.getLogger(__name__)
 
-# The cap leaves half a second of the two in which a server is back after its broker is.
-BACKOFF = Backoff(first=0.1, cap=1.5)
+# A server is back two seconds after its broker; the cap leaves half of them to bind its subjects.
+BACKOFF = Backoff(first=0.1, cap=1.0)
 
 # Seconds for one broker to take a connection and the credentials.
-CONNECT_TIMEOUT = 3.0
+CONNECT_TIMEOUT = 5.0
 
 # Seconds that `start` waits for the first attempt at all of them.
-START_TIMEOUT = 5.0
+START_TIMEOUT = 6.0
 
 # Bytes that the broker keeps for a server that is slow; then the oldest are dropped.
 QUEUE_BYTES = 16 * 1024 * 1024

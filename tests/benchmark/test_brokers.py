@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -59,6 +64,26 @@ def test_one_that_ends_at_once_says_why(tmp_path: Path) -> None:
     broker = _broker(tmp_path, "raise SystemExit('no disk')", free_port())
     with pytest.raises(BenchmarkError, match=r"a broker ended:\s+no disk"):
         broker.start()
+
+
+def test_it_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    port = free_port()
+    script = f"""
+import os, signal
+from pathlib import Path
+from tests.benchmark.test_brokers import SERVER, _broker
+broker = _broker(Path({str(tmp_path)!r}), SERVER + "while True: s.accept()", {port})
+broker.start()
+print(broker.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, timeout=30)
+    assert done.returncode == -signal.SIGKILL
+    with contextlib.suppress(ProcessLookupError):  # it may have ended already
+        process = os.pidfd_open(int(done.stdout))
+        assert select.select([process], [], [], 20) == ([process], [], [])
+        os.close(process)
+    assert not listens(port)
 
 
 def test_a_program_that_is_missing_is_named_with_its_package() -> None:

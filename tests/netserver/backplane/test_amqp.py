@@ -205,6 +205,19 @@ def test_the_queue_goes_with_its_server(run: Run, shared: SharedRabbitMq) -> Non
     run(main())
 
 
+def test_what_was_published_before_closing_arrives(run: Run, shared: SharedRabbitMq) -> None:
+    async def main() -> None:
+        async with Peers(shared.broker.url) as peers:
+            a, b = await peers.join(), await peers.join()
+            await b.backplane.subscribe(["s"])
+            for number in range(200):
+                await a.backplane.publish("s", bytes([number]))
+            await a.backplane.close()
+            assert await b.until_received(200) == [("s", bytes([n])) for n in range(200)]
+
+    run(main())
+
+
 def test_callbacks_of_what_was_heard_are_let_go(run: Run, shared: SharedRabbitMq) -> None:
     class Callback:
         def __call__(self) -> None:
@@ -215,14 +228,14 @@ def test_callbacks_of_what_was_heard_are_let_go(run: Run, shared: SharedRabbitMq
             a, b = await peers.join(), await peers.join()
             await b.backplane.subscribe(["s"])
             alive: WeakSet[Callback] = WeakSet()
-            most = 0
-            for _ in range(3 * Returns.MOST):
+            most, count = 0, Returns.MOST + 2 * Returns.ASK_AFTER
+            for _ in range(count):
                 callback = Callback()
                 alive.add(callback)
                 await a.backplane.publish("s", b"x", callback)
                 most = max(most, len(alive))
             del callback
-            await b.until_received(3 * Returns.MOST)
+            await b.until_received(count)
             await a.backplane.probe()
             assert most <= Returns.MOST + 1
             assert len(alive) <= Returns.ASK_AFTER
@@ -252,7 +265,7 @@ def test_a_queue_that_is_taken_away_is_made_anew(run: Run, shared: SharedRabbitM
                 "[rabbit_amqqueue:delete(Q, false, false, <<>>) || Q <- rabbit_amqqueue:list()]."
             )
             await control(shared, "eval", script)
-            await b.until(lambda: (LinkState.DOWN) in [state for state, _ in b.states])
+            await b.until(lambda: LinkState.DOWN in [state for state, _ in b.states])
             await until_heard(a, b, "s")
 
     run(main())
