@@ -46,7 +46,8 @@ class AmqpBackplane(Backplane):
 
     Nothing is written to disk there: the queue goes with the connection, and is made anew with it.
     A broker that hangs, or that is out of memory or disk and therefore blocks publishers, is slow:
-    `publish` waits. Messages are not confirmed, so one may be lost with the link without a word.
+    `publish` waits, and `restart` leaves a blocked link as it is. Messages are not confirmed: one
+    that is on its way when the link is lost may be lost too, without a word.
 
     Args:
         url: ``amqp://user:password@host:5672/vhost``, or several hosts with commas between; options
@@ -72,7 +73,7 @@ class AmqpBackplane(Backplane):
         tried: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connecting = asyncio.create_task(self._keep_connected(tried))
         await asyncio.wait([tried], timeout=START_TIMEOUT)
-        if tried.done():
+        if not tried.cancel():  # from now on, the state tells
             tried.result()
 
     async def publish(
@@ -100,7 +101,8 @@ class AmqpBackplane(Backplane):
         await self._require_link().ask([self._declare_exchange(passive=True)])
 
     async def restart(self, reason: str) -> None:
-        if self._link is not None:
+        # One that blocks us says that it is there; if it goes meanwhile, its heartbeats end.
+        if self._link is not None and not self._link.blocked:
             self._link.fail(reason)
 
     async def close(self) -> None:
@@ -158,7 +160,7 @@ class AmqpBackplane(Backplane):
             link = AmqpLink(self._arrive, partial(self._lose, lost), self.max_payload)
             try:
                 await self._join(link, server)
-            except (OSError, LinkDown, TimeoutError) as error:
+            except (OSError, UnicodeError, LinkDown, TimeoutError) as error:
                 why = f"{server}: {_words(error)}"
                 if link.code in _FINAL:
                     raise BrokerRefuses(why) from error

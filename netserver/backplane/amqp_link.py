@@ -79,6 +79,7 @@ class AmqpLink(asyncio.Protocol):
         code: With what reply code the broker ended the connection or the channel; None if it
             did not.
         why: Why it has ended; None while it has not.
+        blocked: Whether the broker has said that it takes no messages for now.
     """
 
     def __init__(self, deliver: Deliver, lost: Callable[[str], None], body_max: int) -> None:
@@ -97,7 +98,7 @@ class AmqpLink(asyncio.Protocol):
         self._room = asyncio.Event()
         self._published = 0
         self._paused = False
-        self._blocked = False
+        self.blocked = False
         self._beats_missed = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -259,7 +260,7 @@ class AmqpLink(asyncio.Protocol):
         elif isinstance(incoming, Basic.Cancel):
             self.fail("the broker has taken the queue away")
         elif isinstance(incoming, Connection.Blocked | Connection.Unblocked):
-            self._blocked = isinstance(incoming, Connection.Blocked)
+            self.blocked = isinstance(incoming, Connection.Blocked)
             self._update_room()
         else:
             self._answer(incoming)
@@ -326,7 +327,7 @@ class AmqpLink(asyncio.Protocol):
             raise LinkDown(self.why)
 
     def _update_room(self) -> None:
-        if self.why is None and (self._paused or self._blocked or self._returns.full):
+        if self.why is None and (self._paused or self.blocked or self._returns.full):
             self._room.clear()
         else:
             self._room.set()

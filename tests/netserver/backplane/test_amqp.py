@@ -117,6 +117,7 @@ async def raw_link(shared: SharedRabbitMq) -> AsyncIterator[AmqpLink]:
         ("amqp://host:70000", "is none"),
         ("amqp://one,two:x", "is none"),
         ("amqp://one,user:word@two", "behind the first"),
+        ("amqp://host?exchange=x&exchange=y", "twice"),
         ("amqp://host?durable=1", "not known: durable"),
         ("amqp://host?heartbeat=0", "1 to 60"),
         ("amqp://host?heartbeat=often", "heartbeat=often"),
@@ -269,6 +270,17 @@ def test_a_queue_that_is_taken_away_is_made_anew(run: Run, shared: SharedRabbitM
             await until_heard(a, b, "s")
 
     run(main())
+
+
+def test_a_name_that_cannot_be_one_is_told() -> None:
+    async def main() -> None:
+        peer = Peer(make_backplane(f"amqp://{'x' * 70}"))
+        await peer.backplane.start(peer.receive, peer.tell)
+        with pytest.raises(LinkDown, match="label"):
+            await peer.backplane.publish("s", b"x")
+        await peer.backplane.close()
+
+    asyncio.run(main())
 
 
 def test_another_server_is_taken_when_the_first_is_not_there(
@@ -447,6 +459,7 @@ def test_a_broker_that_is_low_on_memory_takes_nothing_for_a_while(shared: Shared
             while published > before:
                 before = published
                 await asyncio.wait([publishing], timeout=0.2)
+            await a.backplane.restart("it does not answer")  # it is slow, and has said so
             await control(shared, "set_vm_memory_high_watermark", "absolute", "512MB")
             await b.until_received(published + 1)
             publishing.cancel()
