@@ -61,19 +61,20 @@ class Dialer:
             LinkLost: Nobody is there, or not one of us.
             OSError: The address has a name that is not found.
         """
-        ip, *_ = await sockets.look_up(address.host, address.port)
         keys = [NO_KEY] if self._keys is None else self._keys.candidates(told)
         failure = LinkLost("no key is trusted")
-        # A caller has to know the key beforehand, so those that the peer may have are tried.
-        for key in keys:
-            try:
-                link = await self._call(ip, address.port, key, owner)
-                self._refusals.pop(address, None)
-                return link, key
-            except LinkLost as error:
-                failure = error
-                if not error.wrong_key:
-                    break
+        for ip in await sockets.look_up(address.host, address.port):
+            # A caller has to know the key beforehand, so those that the peer may have are tried.
+            for key in keys:
+                try:
+                    link = await self._call(ip, address.port, key, owner)
+                except LinkLost as error:
+                    failure = error
+                    if not error.wrong_key:
+                        break
+                else:
+                    self._refusals.pop(address, None)
+                    return link, key
         if failure.refused:
             self._warn(address, failure)
         raise failure
