@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from netserver.broadcast import broadcast
+from netserver.cluster.delivery import Delivery, Outcome
 from netserver.cluster.history import Entry, History, Log, Position, Recovery
+from netserver.cluster.past import Said
 from netserver.cluster.rules import GroupRules
 from netwire import Message
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from netserver.connection import Connection
 
 logger = logging.getLogger(__name__)
+
+# So many messages wait until it is known what was said before them.
+MOST_HELD = 10_000
 
 
 class Channel(ABC):
@@ -146,19 +151,39 @@ class LocalChannel(Channel):
     ) -> None:
         super().__init__(group, rules, post)
         self.log.reset(epoch)
+        # What was said until it is known what was said before.
+        self._held: list[tuple[Message, str, Delivery | None]] = []
+
+    def begin(self, past: Iterable[Said]) -> None:
+        """It is known what was said before, on other servers. Does nothing twice."""
+        if self._ready:
+            return
+        for said in past:
+            self._note(said.message, said.id, said.at)
         self.become_ready()
+        held, self._held = self._held, []
+        for message, id, delivery in held:
+            self.say(message, id, delivery)
 
-    def say(self, message: Message, id: str) -> Position | None:
-        """Something is said in the group, here or on another server.
-
-        Returns:
-            Where it is; None where it was said before.
-        """
+    def say(self, message: Message, id: str, delivery: Delivery | None = None) -> None:
+        """Something is said in the group, here or, without a delivery, on another server."""
+        if not self._ready:
+            self._held.append((message, id, delivery))
+            if len(self._held) >= MOST_HELD:
+                self.begin(())
+            return
         self.log.trim()
+        position = self._note(message, id, time.time())
+        if delivery is not None:
+            delivery.position = position
+            delivery.settle(Outcome.QUEUED)
+
+    def _note(self, message: Message, id: str, at: float) -> Position | None:
+        """Where it is; None where it was said before."""
         if self.log.has(id):
             return None
         position = Position(self.log.epoch, self.log.last + 1)
-        self.deliver(Entry(position, message, id, time.time()))
+        self.deliver(Entry(position, message, id, at))
         return position
 
     def close(self) -> None:

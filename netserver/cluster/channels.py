@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from netserver.backplane import Journal, Record
 from netserver.cluster.channel import Channel, LocalChannel
-from netserver.cluster.delivery import Delivery, Outcome
+from netserver.cluster.delivery import Delivery
 from netserver.cluster.frames import Frame, Kind, encode_head, encode_message
 from netserver.cluster.frames import Record as FrameRecord
-from netserver.cluster.history import Position
+from netserver.cluster.history import Entry, Position
 from netserver.cluster.interest import Interest
 from netserver.cluster.journaled import JournalChannel
+from netserver.cluster.past import Past
 from netserver.cluster.rules import RuleBook
 from netserver.cluster.scribe import Saying, Scribe
 from netserver.cluster.sender import Budget, Sender
@@ -45,6 +46,7 @@ class Channels:
         sender, subjects, interest: The way to the others.
         budget: Of what waits to be stored.
         journal: The engine's; None where it has none.
+        alone: Whether there are no other servers.
         post: Has a function called on the cluster's thread, from any other.
     """
 
@@ -57,6 +59,7 @@ class Channels:
         interest: Interest,
         budget: Budget,
         journal: Journal | None,
+        alone: bool,
         post: Callable[..., object],
     ) -> None:
         self._rules = rules
@@ -66,7 +69,9 @@ class Channels:
         self._interest = interest
         self._budget = budget
         self._journal = journal
+        self._alone = alone
         self._post = post
+        self.past = Past(sender, subjects, interest, self.entries)
         self._channels: dict[str, Channel] = {}
         self._idle: dict[str, float] = {}  # since when nobody is in it
         self._groups: dict[str, str] = {}  # by their subjects, in the journal
@@ -107,7 +112,12 @@ class Channels:
         self._epochs += 1
         self._interest.want(self._subjects.group(group))
         epoch = f"{self._server.hex()}.{self._epochs}"
-        return LocalChannel(group, rules, self._post, epoch)
+        channel = LocalChannel(group, rules, self._post, epoch)
+        if self._alone:
+            channel.begin(())
+        else:
+            self.past.ask(group, channel.begin)
+        return channel
 
     def _end(self, group: str) -> None:
         channel = self._channels.pop(group)
@@ -130,21 +140,25 @@ class Channels:
             key = blake2b(f"{group}\0{id}".encode(), digest_size=20).hexdigest()
             self.scribe.append(subject, Saying(payload, key, delivery, charged))
             return
-        delivery.position = self._say_here(group, message, id)
-        delivery.settle(Outcome.QUEUED)
+        self._say_here(group, message, id, delivery)
         self._sender.add(subject, group, record, charged=charged)
 
-    def _say_here(self, group: str, message: Message, id: str) -> Position | None:
+    def _say_here(self, group: str, message: Message, id: str, delivery: Delivery | None) -> None:
         channel = self._channel(group)
         assert isinstance(channel, LocalChannel)
         if channel.empty:
             self._idle.setdefault(group, monotonic())
-        return channel.say(message, id)
+        channel.say(message, id, delivery)
+
+    def entries(self, group: str) -> Iterable[Entry]:
+        """What this server has of the past of a group, oldest first."""
+        channel = self._channels.get(group)
+        return () if channel is None else channel.log.since(None)[1]
 
     def take(self, frame: Frame, record: FrameRecord) -> None:
         """Something was said in a group, by another server; without a journal."""
         if self._journal is None and frame.name in self._channels:
-            self._say_here(frame.name, record.message, record.key)
+            self._say_here(frame.name, record.message, record.key, None)
 
     def follow(self, subject: str, previous: int, record: Record) -> None:
         """The journal has stored something."""

@@ -45,8 +45,9 @@ logger = logging.getLogger(__name__)
 # Stands for all connections where a name is needed.
 EVERYBODY = "*"
 
-# How long the thread may take to end, seconds, beyond what the last words may.
-PATIENCE = 3.0
+# How long the thread may take to end, seconds. It gives up by itself before that, unless something
+# of the engine's blocks it.
+PATIENCE = 5.0
 
 
 @frozen(kw_only=True)
@@ -112,6 +113,7 @@ class Cluster(Worker):
             self._lane,
             self.identities,
             self._budget,
+            not self.joined,
             self._tell,
             self._tell_presence,
         )

@@ -44,6 +44,7 @@ class Core:
         lane: The thread.
         identities: Who is here.
         budget: Of what other threads send.
+        alone: Whether there are no other servers.
         tell: Called with what happens to the link, and to what should have gone over it.
         tell_presence: Called with each change in a group that has presence.
     """
@@ -57,6 +58,7 @@ class Core:
         lane: Lane,
         identities: Identities,
         budget: Budget,
+        alone: bool,
         tell: Callable[[Event], None],
         tell_presence: Callable[[str, Change], None],
     ) -> None:
@@ -76,7 +78,15 @@ class Core:
         self.roll = Roll(config, id, sender, subjects, interest, tell_presence)
         self.journal = backplane.journal
         self.channels = Channels(
-            groups.rules, id, sender, subjects, interest, budget, self.journal, lane.post
+            groups.rules,
+            id,
+            sender,
+            subjects,
+            interest,
+            budget,
+            self.journal,
+            alone,
+            lane.post,
         )
         self.memberships = Memberships(groups, id, interest, subjects, self.roll, self.channels)
         self.incoming = Incoming(
@@ -124,10 +134,12 @@ class Core:
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=LAST_WORDS)
         self.channels.close()
         self.router.give_up()
-        await self.backplane.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await self.backplane.close()
 
     # ---------------------------------------------------------------- the link
 

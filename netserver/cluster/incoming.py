@@ -25,7 +25,7 @@ COMPLAIN = 1.0
 
 # What may come on which kind of subject.
 _IDENTITY = frozenset({Kind.DIRECT, Kind.ASK, Kind.CLAIM})
-_GROUP = frozenset({Kind.GROUP, Kind.ENTRY, Kind.PRESENCE})
+_GROUP = frozenset({Kind.GROUP, Kind.ENTRY, Kind.ASK_PAST, Kind.PRESENCE})
 _SERVER = frozenset(
     {
         Kind.RECEIPTS,
@@ -33,6 +33,9 @@ _SERVER = frozenset(
         Kind.ANSWER,
         Kind.REFUSAL,
         Kind.CLAIM_ANSWER,
+        Kind.OFFER_PAST,
+        Kind.GIVE_PAST,
+        Kind.PAST,
         Kind.ASK_MEMBERS,
         Kind.MEMBERS,
     }
@@ -84,6 +87,10 @@ class Incoming:
             Kind.NO_RECEIPTS: router.take_receipts,
             Kind.CLAIM: claims.take,
             Kind.CLAIM_ANSWER: claims.take_answer,
+            Kind.ASK_PAST: channels.past.take,
+            Kind.OFFER_PAST: channels.past.take,
+            Kind.GIVE_PAST: channels.past.take,
+            Kind.PAST: channels.past.take,
             Kind.PRESENCE: roll.take,
             Kind.ASK_MEMBERS: roll.take,
             Kind.MEMBERS: roll.take,

@@ -57,6 +57,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _brokers() -> Iterator[None]:
+    """Ends, behind all tests, the brokers that they have started and share."""
+    yield
+    end_shared_brokers()
+
+
 @frozen
 class Tls:
     """Both ends of TLS for 127.0.0.1, under an authority of its own."""

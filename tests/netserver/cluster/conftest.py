@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from queue import Queue
@@ -142,5 +143,8 @@ class Fleet:
 @pytest.fixture(params=ENGINES)
 def fleet(request: pytest.FixtureRequest) -> Iterator[Fleet]:
     """Servers on each engine."""
+    before = set(threading.enumerate())
     with ENGINES[request.param]() as engine, ExitStack() as stack:
         yield Fleet(engine.url, stack)
+    left = [each.name for each in threading.enumerate() if each not in before]
+    assert not left, f"threads are left: {left}"

@@ -80,6 +80,21 @@ def test_a_newcomer_gets_what_is_kept(fleet: Fleet) -> None:
     assert (recovered, missed) == (False, ["before"])
 
 
+def test_a_server_that_is_new_to_a_group_learns_its_past(fleet: Fleet) -> None:
+    a, b = fleet.server(rules=RULES), fleet.server(rules=RULES)
+    ann = fleet.visit(a, "ann")
+    come(ann, "room/1")
+    for number in range(3):
+        a.publish("room/1", f"m{number}").wait(PATIENCE)
+        assert said(ann) == f"m{number}"
+    recovered, position, missed = come(fleet.visit(b, "ben"), "room/1")
+    assert (recovered, missed) == (False, ["m0", "m1", "m2"])
+    a.publish("room/1", "m3").wait(PATIENCE)
+    recovered, _, missed = come(fleet.visit(b, "eve"), "room/1", position)
+    assert recovered
+    assert missed in ([], ["m3"])  # it may be on its way
+
+
 def test_members_on_other_servers_get_it_too_once(fleet: Fleet) -> None:
     # Room for all: were they served anew, for having been too slow, it would be in another shape.
     rules = GroupRules(history=History(count=1000), stamp=stamp)
