@@ -350,13 +350,6 @@ def receive_all_fixture() -> Any:
     return receive_all
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _brokers() -> Iterator[None]:
-    """Ends, behind all tests, the brokers that they have started and share."""
-    yield
-    end_shared_brokers()
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Callable[[str], str]:
     """Where to listen with a scheme."""
