@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from attrs import define, field
+
 from netserver.broadcast import broadcast
 from netserver.cluster.delivery import Delivery, Outcome
 from netserver.cluster.history import Entry, History, Log, Position, Recovery
@@ -22,6 +24,19 @@ logger = logging.getLogger(__name__)
 
 # So many messages wait until it is known what was said before them.
 MOST_HELD = 10_000
+
+
+# So many messages are kept for somebody who is still busy with what they missed before; with more,
+# they are served anew.
+MOST_BEHIND = 1000
+
+
+@define(eq=False)
+class _Served:
+    """What somebody who comes was handed, and what was said since."""
+
+    recovery: Recovery
+    since: list[Message] = field(factory=list)
 
 
 class Channel(ABC):
@@ -47,7 +62,7 @@ class Channel(ABC):
         self.log = Log(history, time.time)
         self._members: dict[Connection, None] = {}
         self._coming: dict[Connection, Position | None] = {}  # and where they had read to
-        self._served: dict[Connection, Recovery] = {}  # of those, who has been handed what
+        self._served: dict[Connection, _Served] = {}  # of those, who has been handed what
         self._ready = False
 
     @property
@@ -78,19 +93,27 @@ class Channel(ABC):
         """What was said before is known: those who wait are served."""
         self._ready = True
         for connection, since in list(self._coming.items()):
-            self._recover(connection, since)
+            if connection not in self._served:
+                self._recover(connection, since)
 
     def begin_anew(self) -> None:
         """What comes next does not follow on what members had: they are told, as when they came."""
-        for connection in self._members:
+        for connection in (*self._members, *self._served):
             self._coming[connection] = None
         self._members.clear()
+        self._served.clear()
 
     def deliver(self, entry: Entry) -> None:
         """One more was said."""
         self.log.append(entry)
-        if self._members:
-            broadcast(self._members, self._message(entry), None, ())
+        if not self._members and not self._served:
+            return
+        message = self._message(entry)
+        broadcast(self._members, message, None, ())
+        for connection, served in list(self._served.items()):
+            served.since.append(message)
+            if len(served.since) > MOST_BEHIND:
+                self._recover(connection, None)
 
     def _message(self, entry: Entry) -> Message:
         if self._stamp is None:
@@ -112,7 +135,7 @@ class Channel(ABC):
             entries,
             tuple(map(self._message, entries)),
         )
-        self._served[connection] = recovery
+        self._served[connection] = _Served(recovery)
         connection._hand_recovery(recovery, self._catch_up)
 
     def _catch_up(self, connection: Connection, recovery: Recovery) -> None:
@@ -120,15 +143,12 @@ class Channel(ABC):
         self._post(self._go_on, connection, recovery)
 
     def _go_on(self, connection: Connection, recovery: Recovery) -> None:
-        if self._served.get(connection) is not recovery or not self._ready:
+        served = self._served.get(connection)
+        if served is None or served.recovery is not recovery:
             return  # it has gone, or is served anew
-        complete, entries = self.log.since(recovery.position)
-        if not complete:
-            self._recover(connection, None)  # so much was said that some is gone already
-            return
         del self._coming[connection], self._served[connection]
-        for entry in entries:
-            connection.send(self._message(entry))
+        for message in served.since:
+            connection.send(message)
         self._members[connection] = None
 
 

@@ -87,6 +87,7 @@ def test_a_watched_group_is_known_without_a_member(fleet: Fleet) -> None:
     until_there(b, "room/1", {"ann": None})
     ben = fleet.visit(b, "ben")
     ben.join("room/1")
+    until_there(b, "room/1", {"ann": None, "ben": None})
     ben.ask("leave", "room/1")
     eve = fleet.visit(a, "eve")
     eve.join("room/1")
