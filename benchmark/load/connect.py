@@ -72,7 +72,7 @@ def open_all(
                 opened.callback(channel.close)
                 channels.append(channel)
                 if url.startswith("ws"):
-                    agreed.add(_shake_hands(channel, urlsplit(url).netloc or "localhost", deflate))
+                    agreed.add(_shake_hands(channel, url, deflate))
             except (OSError, ProtocolError, ValueError) as error:
                 raise LoadError(f"connection {number} to {url} failed: {error}") from error
         if deflate and (len(agreed) != 1 or None in agreed):
@@ -127,11 +127,14 @@ def _connect(url: str, context: ssl.SSLContext | NativeTlsContext | None) -> Cha
     return channel
 
 
-def _shake_hands(channel: Channel, host: str, deflate: bool) -> Negotiated | None:
+def _shake_hands(channel: Channel, url: str, deflate: bool) -> Negotiated | None:
+    parts = urlsplit(url)
+    host = parts.netloc or "localhost"
+    target = parts.path if parts.netloc and parts.path else "/"
     websocket = WSConnection(ConnectionType.CLIENT)
     offer = Offer()
     extensions: list[Extension] = [offer] if deflate else []
-    channel.sendall(websocket.send(Request(host=host, target="/", extensions=extensions)))
+    channel.sendall(websocket.send(Request(host=host, target=target, extensions=extensions)))
     while True:
         data = channel.recv(4096)
         websocket.receive_data(data or None)

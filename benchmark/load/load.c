@@ -1,5 +1,8 @@
 /* The closed loop that is never the bottleneck: a reply that comes back lets the next message go.
  *
+ * What one connection sends comes back to it; or, where they are twins, to its twin, and then that
+ * lets it send the next. Twins are each two in a row.
+ *
  * Python opens the connections, calls load_run in slices of time, and decides when a run ends.
  * native.py has the other side of this interface, client.py what it means. One thread uses it.
  */
@@ -13,12 +16,17 @@ struct connection {
 
 struct load {
     struct connection *connections;
-    int count, epoll, sending, started;
+    int count, epoll, sending, started, twins;
     uint64_t in_flight;
     uint64_t *histogram;
     struct report *report;
     char buffer[BUFFER];
 };
+
+/* Who gets what it sends, and sends what it gets. */
+static struct connection *other(const struct load *load, const struct connection *c) {
+    return load->connections + ((c - load->connections) ^ load->twins);
+}
 
 static int flush(struct load *load, struct connection *c) {
     return wire_flush(&c->wire, load->epoll, UINT64_MAX / 2, &load->report->failure);
@@ -26,7 +34,8 @@ static int flush(struct load *load, struct connection *c) {
 
 static int queue(struct load *load, struct connection *c, uint64_t messages, uint64_t now) {
     uint64_t queued = c->wire.queued;
-    if (queued == wire_answered(&c->wire)) c->heard = now;
+    struct connection *hearer = other(load, c);
+    if (queued == wire_answered(&hearer->wire)) hearer->heard = now;
     for (uint64_t i = 0; i < messages; i++) c->sent_at[(queued + i) % load->in_flight] = now;
     c->wire.queued += messages;
     load->report->queued += messages;
@@ -38,10 +47,11 @@ static int receive(struct load *load, struct connection *c) {
     int status = wire_receive(&c->wire, load->buffer, &load->report->failure);
     if (status) return status;
     uint64_t now = now_ns(), after = wire_answered(&c->wire);
+    struct connection *sender = other(load, c);
     if (c->wire.received > received) c->heard = now;
-    for (uint64_t i = before; i < after; i++) report_record(load->report, load->histogram, now - c->sent_at[i % load->in_flight]);
+    for (uint64_t i = before; i < after; i++) report_record(load->report, load->histogram, now - sender->sent_at[i % load->in_flight]);
     load->report->messages += after - before;
-    return load->sending ? queue(load, c, after - before, now) : OK;
+    return load->sending ? queue(load, sender, after - before, now) : OK;
 }
 
 static int fail(struct load *load, const struct connection *c, int status) {
@@ -78,7 +88,7 @@ void load_stop_sending(struct load *load) { load->sending = 0; }
 int load_silent_since(const struct load *load, uint64_t before) {
     for (int i = 0; i < load->count; i++) {
         const struct connection *c = load->connections + i;
-        if (wire_answered(&c->wire) < c->wire.queued && c->heard < before) return i;
+        if (wire_answered(&c->wire) < *c->wire.asked && c->heard < before) return i;
     }
     return -1;
 }
@@ -94,12 +104,13 @@ void load_free(struct load *load) {
 
 /* NULL when the kernel refuses; all that is passed in stays the caller's. */
 struct load *load_new(int epoll, const int *descriptors, SSL *const *tls,
-                      const struct ring *const *rings, const uint64_t *firsts, int count,
+                      const struct ring *const *rings, const uint64_t *firsts, int count, int twins,
                       uint64_t in_flight, uint64_t *histogram, struct report *report) {
     struct load *load = calloc(1, sizeof *load);
     if (!load || !(load->connections = calloc((size_t)count, sizeof *load->connections))) abort();
     load->epoll = epoll;
     load->sending = 1;
+    load->twins = twins;
     load->in_flight = in_flight;
     load->histogram = histogram;
     load->report = report;
@@ -111,6 +122,10 @@ struct load *load_new(int epoll, const int *descriptors, SSL *const *tls,
             load_free(load);
             return NULL;
         }
+    }
+    for (int i = 0; i < count; i++) {
+        struct connection *c = load->connections + i;
+        c->wire.asked = &other(load, c)->wire.queued;
     }
     return load;
 }

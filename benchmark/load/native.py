@@ -112,6 +112,7 @@ class NativeClient(LoadClient):
         streams: The bytes that each one sends and expects.
         firsts: The frame that each one begins with.
         in_flight: Messages each connection keeps under way.
+        twins: Whether each two in a row get what the other one sends; they begin with one frame.
     """
 
     name = "c"
@@ -123,6 +124,7 @@ class NativeClient(LoadClient):
         streams: Sequence[Stream],
         firsts: Sequence[int],
         in_flight: int,
+        twins: bool = False,
     ) -> None:
         self.histogram = Histogram()
         deflate = streams[0].deflate
@@ -141,6 +143,7 @@ class NativeClient(LoadClient):
             self._rings,
             (ctypes.c_uint64 * len(firsts))(*firsts),
             len(channels),
+            ctypes.c_int(twins),
             ctypes.c_uint64(in_flight),
             (ctypes.c_uint64 * len(counts)).from_buffer(counts),
             ctypes.byref(self._report),

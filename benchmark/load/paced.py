@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from benchmark.load.connect import open_all
 from benchmark.load.native_pacing import NativePacer
@@ -91,18 +91,23 @@ def _has_precedence() -> bool:
 
 def _streams(timetable: Timetable) -> tuple[list[Stream], list[int]]:
     """What each line sends and where it begins: lines share a ring if they send alike."""
-    shared: dict[str, Stream] = {}
+    shared: dict[tuple[str, str], Stream] = {}
     streams, firsts = [], []
     for number, line in enumerate(timetable.lines):
         if line.exception is not None:
             streams.append(_stream_of_its_own(timetable, line, *line.exception))
             firsts.append(0)
             continue
-        if line.opening not in shared:
+        replies = line.opening if line.replies is None else line.replies
+        kind = (line.opening, replies)
+        if kind not in shared:
             stream = build_stream(timetable.transport, timetable.size, opening=line.opening)
-            shared[line.opening] = stream
-        streams.append(shared[line.opening])
-        firsts.append(number)
+            if replies != line.opening:
+                other = build_stream(timetable.transport, timetable.size, opening=replies)
+                stream = evolve(stream, reply=other.reply)
+            shared[kind] = stream
+        streams.append(shared[kind])
+        firsts.append(number if line.first is None else line.first)
     return streams, firsts
 
 

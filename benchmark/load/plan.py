@@ -30,6 +30,9 @@ class Plan:
 
     Args:
         url: Where the server listens.
+        twin_url: Where each second connection is opened instead. What it sends is to come back on
+            the connection before it, and the other way round; a URL's path is then the number of
+            the connection. None for connections that all get back what they send.
         connections: How many to open; of handshakes, how many at a time.
         deflate: Whether messages are compressed text, by permessage-deflate.
         handshakes: Whether to open and close connections over and over, in place of messages.
@@ -45,6 +48,7 @@ class Plan:
     """
 
     url: str = field(validator=known_transport)
+    twin_url: str | None = None
     connections: int = field(default=50, validator=positive)
     in_flight: int = field(default=1, validator=positive)
     size: int = field(default=128, validator=validators.ge(0))
@@ -61,6 +65,14 @@ class Plan:
     def transport(self) -> str:
         """The URL's scheme."""
         return urlsplit(self.url).scheme
+
+    @property
+    def urls(self) -> list[str]:
+        """Where each connection is opened."""
+        if self.twin_url is None:
+            return [self.url] * self.connections
+        urls = (self.url, self.twin_url)
+        return [f"{urls[number % 2]}/{number}" for number in range(self.connections)]
 
 
 @frozen(kw_only=True)

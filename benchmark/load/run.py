@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from benchmark.load.client import LoadClient, Stalled
+from attrs import evolve
+
+from benchmark.load.client import LoadClient, LoadError, Stalled
 from benchmark.load.connect import open_all
 from benchmark.load.dialing import Dialer
 from benchmark.load.native import NativeClient
 from benchmark.load.plan import Plan, Result
 from benchmark.load.selecting import SelectingClient
-from benchmark.load.stream import build_stream, build_text_streams
+from benchmark.load.stream import TWINS, build_stream, build_text_streams
 from benchmark.usage import Clocks
 
 SLICE = 100_000_000  # nanoseconds between two looks at progress, stalls and signals
@@ -25,9 +27,7 @@ def open_client(plan: Plan) -> LoadClient:
     """
     if plan.handshakes:
         return Dialer(plan)
-    opened = open_all(
-        [plan.url] * plan.connections, plan.certificate, plan.library, deflate=plan.deflate
-    )
+    opened = open_all(plan.urls, plan.certificate, plan.library, deflate=plan.deflate)
     channels, count = opened.channels, plan.connections
     if opened.deflate is None:
         streams = [build_stream(plan.transport, plan.size, plan.in_flight)] * count
@@ -36,6 +36,15 @@ def open_client(plan: Plan) -> LoadClient:
         few = build_text_streams(plan.size, opened.deflate, plan.in_flight)
         streams = [few[number % len(few)] for number in range(count)]
         firsts = [0] * count
+    if plan.twin_url is not None:  # who gets back what it sent itself is found out, too
+        if plan.library is None or count % 2 or plan.deflate:
+            raise LoadError("twins are in pairs, and driven by the client in C, uncompressed")
+        one, other = (
+            build_stream(plan.transport, plan.size, plan.in_flight, opening) for opening in TWINS
+        )
+        pair = [evolve(one, reply=other.reply), evolve(other, reply=one.reply)]
+        streams, firsts = pair * (count // 2), [number // 2 for number in range(count)]
+        return NativeClient(plan.library, channels, streams, firsts, plan.in_flight, twins=True)
     if plan.library is None:
         return SelectingClient(channels, streams, firsts, plan.in_flight)
     return NativeClient(plan.library, channels, streams, firsts, plan.in_flight)

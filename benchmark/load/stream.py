@@ -28,6 +28,7 @@ from benchmark.load.deflate import Negotiated, compress_all
 RING = 64
 RING_BYTES = 1 << 20
 RINGS = 8  # of compressed text, which connections share: each begins at the beginning of one
+TWINS = ("0", "1")  # what the payloads of two begin with that get what the other one sends
 ECHO = "."  # what a payload begins with that asks a server for nothing but to be sent back
 
 

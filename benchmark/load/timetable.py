@@ -40,12 +40,17 @@ class Line:
         messages: How many it sends.
         opening: What their payloads begin with.
         exception: The number of a message that begins otherwise, and with what; None for none.
+        replies: What the payloads that come back begin with, where another line sends them: one
+            with the same times due and the same `first`. None for its own.
+        first: The frame of the ring that it begins with; None for its place in the timetable.
     """
 
     url: str = field(validator=known_transport)
     messages: int = field(validator=validators.ge(0))
     opening: str = ECHO
     exception: tuple[int, str] | None = None
+    replies: str | None = None
+    first: int | None = None
 
 
 @frozen(kw_only=True)
