@@ -195,18 +195,24 @@ async def running_server(
         yield Server(kind, started, ready["urls"])
 
 
-async def run_load(plan: Plan, cpu: int | None, progress: Callable[[float, int], None]) -> Result:
+async def run_load(
+    plan: Plan,
+    cpu: int | None,
+    progress: Callable[[float, int], None],
+    ready: Callable[[], Awaitable[object]] | None = None,
+) -> Result:
     """Carry out a plan of the closed loop in a process of its own.
 
     Args:
         plan: What to do.
         cpu: The CPU to pin it to, or None.
         progress: Called with the seconds since the load began and the messages so far.
+        ready: Awaited when every connection is open, before the load begins; None for nothing.
 
     Raises:
         BenchmarkError: The load could not be brought to its end.
     """
-    return Result(**await _run("benchmark.load", asdict(plan), cpu, progress))
+    return Result(**await run_process("benchmark.load", asdict(plan), cpu, progress, ready))
 
 
 async def run_timetable(
@@ -218,11 +224,10 @@ async def run_timetable(
     """The same for a timetable of the open loop.
 
     Args:
-        timetable, cpu, progress: As for `run_load`.
-        ready: Awaited when every connection is open, before the load begins; None for nothing.
+        timetable, cpu, progress, ready: As for `run_load`.
     """
     plan = asdict(timetable)
-    return Attendance(**await _run("benchmark.load.paced", plan, cpu, progress, ready))
+    return Attendance(**await run_process("benchmark.load.paced", plan, cpu, progress, ready))
 
 
 async def run_audience(
@@ -232,16 +237,19 @@ async def run_audience(
     ready: Callable[[], Awaitable[object]] | None = None,
 ) -> Reception:
     """The same for an audience of broadcasts."""
-    return Reception(**await _run("benchmark.load.audience", asdict(plan), cpu, progress, ready))
+    return Reception(
+        **await run_process("benchmark.load.audience", asdict(plan), cpu, progress, ready)
+    )
 
 
-async def _run(
+async def run_process(
     module: str,
     plan: dict[str, Any],
     cpu: int | None,
     progress: Callable[[float, int], None],
     ready: Callable[[], Awaitable[object]] | None = None,
 ) -> dict[str, Any]:
+    """The same for any program that answers as `benchmark.load.talk` says: what it answers."""
     async with child("the load client", module, (), cpu) as load:
         await load.write(plan)
         while True:

@@ -26,9 +26,13 @@ RESULTS = Path("benchmark-results")
 KEPT = Path(__file__).parent / "results"  # under version control: what the documents are made of
 _PACKAGES = (
     *("foreman-server", "wsproto", "uvloop", "picows", "websockets", "aiohttp", "uvicorn"),
-    *("aiofastnet", "h11", "zlib-ng"),
+    *("aiofastnet", "h11", "zlib-ng", "pyzmq", "pamqp", "aio-pika", "nats-py"),
 )
-_PROGRAMS = {"go": ("go", "version"), "erlang": ("erl", "-version")}
+_PROGRAMS = {
+    "go": ("go", "version"),
+    "erlang": ("erl", "-version"),
+    "nats-server": ("nats-server", "--version"),
+}
 _NUMBER = re.compile(r"\d+(\.\d+)+")
 
 

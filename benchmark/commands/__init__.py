@@ -13,6 +13,7 @@ import argparse
 from benchmark.commands import all as every
 from benchmark.commands import (
     broadcast,
+    cluster,
     echo,
     hostile,
     idle_cpu,
@@ -30,6 +31,7 @@ COMMANDS = (
     mixed,
     moves,
     hostile,
+    cluster,
     policy,
     idle_memory,
     idle_cpu,

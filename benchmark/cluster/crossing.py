@@ -1,0 +1,317 @@
+"""Messages between the clients of two servers, beside those of one, and beside the bare library.
+
+Clients are twins: what one sends comes back on the other, which is connected to the other server,
+and both do. One process has them all, so one clock tells how long each message took; it compares
+every byte. In the open loop a message counts from when it was due; in the closed loop one that has
+come lets the next go, and so many are under way. Strict connections, which declare 10 ms, want
+echoes from both servers meanwhile, in an open loop.
+
+The same clients on one server without a backplane are what is subtracted; two processes with
+nothing but the broker's client library, which publish the same messages to each other by subject,
+are what is compared with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from itertools import chain
+from pathlib import Path
+
+from attrs import asdict, frozen
+
+from benchmark.cluster.backplanes import Fabric
+from benchmark.cluster.bare_plan import BarePlan, BareResult
+from benchmark.histogram import Histogram
+from benchmark.load.plan import Plan
+from benchmark.load.stream import TWINS
+from benchmark.load.timetable import Line, Timetable, read_times, split
+from benchmark.peers.foreman_server import STRICT
+from benchmark.processes import Server, run_load, run_process, run_timetable, running_server
+from benchmark.servers import ServerKind
+from benchmark.timeline import SECOND, Figures, Timeline
+from benchmark.usage import cpu_seconds
+from benchmark.workspace import Workspace
+
+CLUSTER = ServerKind(name="cluster", requires="netserver", transports=("ws",))
+TWIN, ECHO, MEMBER, PROBER = range(4)  # its listeners
+LISTENERS = 4
+
+ALONE = "one server"
+OURS, BARE = "ours", "bare"
+LISTENING = 1.0  # seconds after the last message that is due
+
+Note = Callable[[float, int], None]
+
+
+@frozen(kw_only=True)
+class Crossings:
+    """What to measure.
+
+    Args:
+        pairs: Twins.
+        in_flight: Messages that each client has under way in the closed loop.
+        rate: Messages a second that each client sends in the open loop.
+        size: Payload of a message, bytes.
+        strict: Strict connections to each server.
+        strict_rate: Messages a second that each of them sends.
+        seconds: Measured in each loop.
+        warmup: Seconds of load before.
+    """
+
+    pairs: int
+    in_flight: int
+    rate: float
+    size: int
+    strict: int
+    strict_rate: float
+    seconds: float
+    warmup: float
+
+    @property
+    def length(self) -> float:
+        """Seconds of load of one turn, which has both loops."""
+        return 2 * (self.warmup + self.seconds)
+
+    def due(self, connections: int, rate: float) -> list[array[int]]:
+        """When each of so many sends, nanoseconds after the start: all of them evenly."""
+        gap, count = 1 / rate, round((self.warmup + self.seconds) * rate)
+        return [
+            array("q", (round((n + number / connections) * gap * SECOND) for n in range(count)))
+            for number in range(connections)
+        ]
+
+
+@frozen(kw_only=True)
+class Turn:
+    """What one side of the comparison came to in one round.
+
+    Args:
+        round: Which one, from 1.
+        backplane: Its name; `ALONE` for one server without any.
+        side: `OURS` or `BARE`.
+        figures: Messages a second, seconds, shares of a CPU.
+    """
+
+    round: int
+    backplane: str
+    side: str
+    figures: dict[str, float]
+
+
+@asynccontextmanager
+async def servers(
+    urls: Sequence[str | None], workspace: Workspace, *options: str
+) -> AsyncIterator[list[Server]]:
+    """A process with a server for each of these backplanes' URLs, one after the other."""
+    if not urls:
+        yield []
+        return
+    arguments = [*options] if urls[0] is None else ["--cluster", urls[0], *options]
+    async with (
+        running_server(CLUSTER, "ws", workspace, None, arguments) as first,
+        servers(urls[1:], workspace, *options) as others,
+    ):
+        yield [first, *others]
+
+
+async def run_ours(
+    plan: Crossings, fabric: Fabric | None, workspace: Workspace, progress: Note
+) -> dict[str, float]:
+    """Two servers on a backplane, or one without any, in the open and then the closed loop.
+
+    Raises:
+        BenchmarkError: A message was torn, doubled or out of order, or something failed.
+    """
+    urls = [None] if fabric is None else fabric.join(2)
+    async with servers(urls, workspace) as running:
+        figures = await _open_loop(plan, running, workspace, progress)
+        before = plan.length / 2
+
+        def later(seconds: float, messages: int) -> None:
+            progress(before + seconds, messages)
+
+        return {**figures, **await _closed_loop(plan, running, workspace, later)}
+
+
+async def _open_loop(
+    plan: Crossings, running: list[Server], workspace: Workspace, progress: Note
+) -> dict[str, float]:
+    first, last = running[0].urls, running[-1].urls
+    lines, due = [], []
+    for pair, times in enumerate(plan.due(plan.pairs, plan.rate)):
+        for number, urls in enumerate((first, last)):  # twins send at one time
+            url = f"{urls[TWIN]}/{2 * pair + number}"
+            line = Line(
+                url=url,
+                messages=len(times),
+                opening=TWINS[number],
+                replies=TWINS[1 - number],
+                first=pair,
+            )
+            lines.append(line)
+            due.append(times)
+    found = await _keep(plan, running, lines, due, workspace, progress)
+    crossed = found.pop(0)
+    return {
+        "p50_seconds": crossed.percentile(50),
+        "p99_seconds": crossed.percentile(99),
+        "max_seconds": crossed.maximum,
+        "lost": float(crossed.unanswered),
+        **_strict("open", found),
+    }
+
+
+async def _closed_loop(
+    plan: Crossings, running: list[Server], workspace: Workspace, progress: Note
+) -> dict[str, float]:
+    load = Plan(
+        url=running[0].urls[TWIN],
+        twin_url=running[-1].urls[TWIN],
+        connections=2 * plan.pairs,
+        in_flight=plan.in_flight,
+        size=plan.size,
+        warmup=plan.warmup,
+        seconds=plan.seconds,
+        library=workspace.library,
+    )
+    used: list[float] = []
+    both = asyncio.Barrier(2)
+
+    def read_clocks() -> None:
+        used[:] = [cpu_seconds(server.child.pid) or 0.0 for server in running]
+
+    async def begin() -> None:
+        await both.wait()
+        read_clocks()
+
+    crossing = asyncio.create_task(run_load(load, None, progress, begin))
+    echoing = asyncio.create_task(_keep(plan, running, [], [], workspace, _ignore, both.wait))
+    try:
+        result = await crossing
+        before = used.copy()
+        read_clocks()
+        _, *echoed = await echoing
+    finally:
+        for task in (crossing, echoing):  # one that waits for the other, which has failed
+            task.cancel()
+        await asyncio.wait([crossing, echoing])
+    spent = [after - then for after, then in zip(used, before, strict=True)]
+    return {
+        "messages_per_second": result.messages / result.elapsed,
+        "client_cpu": result.client_cpu,
+        "server_cpu": max(spent) / (plan.warmup + plan.seconds),
+        **_strict("closed", echoed),
+    }
+
+
+async def _keep(
+    plan: Crossings,
+    running: list[Server],
+    lines: list[Line],
+    due: list[array[int]],
+    workspace: Workspace,
+    progress: Note,
+    ready: Callable[[], Awaitable[object]] | None = None,
+) -> list[Figures]:
+    """Keep a timetable, with the strict connections of all servers behind these lines.
+
+    Returns:
+        What was measured on the lines, all together, and on each server's strict connections.
+    """
+    strict = plan.due(plan.strict, plan.strict_rate)
+    groups = [due, *[strict] * len(running)]
+    for server in running:
+        lines = [*lines, *(Line(url=server.urls[ECHO], messages=len(times)) for times in strict)]
+    due_file, answers = workspace.directory / "due", workspace.directory / "answers"
+    due_file.write_bytes(b"".join(times.tobytes() for times in chain.from_iterable(groups)))
+    timetable = Timetable(
+        lines=lines,
+        due=str(due_file),
+        answers=str(answers),
+        size=plan.size,
+        seconds=plan.warmup + plan.seconds + LISTENING,
+        library=workspace.library,
+    )
+    attendance = await run_timetable(timetable, None, progress, ready)
+    end = round(attendance.elapsed * SECOND)
+    counts = [sum(map(len, group)) for group in groups]
+    times = split(read_times(Path(answers)), counts * 2)
+    found = []
+    for number, group in enumerate(groups):
+        taken, heard = times[number], times[len(groups) + number]
+        timeline = Timeline([*chain.from_iterable(group)], taken, heard, end)
+        found.append(Figures.of(timeline.within(plan.warmup), STRICT))
+    return found
+
+
+def _ignore(_seconds: float, _messages: int) -> None:
+    """The other loop's progress is shown."""
+
+
+def _strict(loop: str, echoed: Sequence[Figures]) -> dict[str, float]:
+    """What the strict connections got, the worse of the servers."""
+    return {
+        f"strict_{loop}_{name}_seconds": max(figures.percentile(percent) for figures in echoed)
+        for name, percent in (("p50", 50), ("p99", 99), ("max", 100))
+    }
+
+
+# -------------------------------------------------------------------- the bare library
+
+
+async def run_bare(plan: Crossings, fabric: Fabric, progress: Note) -> dict[str, float]:
+    """Two processes with the client library alone, in the open and then the closed loop.
+
+    Raises:
+        BenchmarkError: They do not hear each other, or something failed.
+    """
+    opened = await _run_sides(plan, fabric, None, progress)
+    before = plan.length / 2
+
+    def later(seconds: float, messages: int) -> None:
+        progress(before + seconds, messages)
+
+    closed = await _run_sides(plan, fabric, plan.in_flight, later)
+    histogram = Histogram.from_sparse(
+        chain.from_iterable(side.buckets for side in opened), max(side.maximum for side in opened)
+    )
+    return {
+        "p50_seconds": histogram.percentile(50) / SECOND,
+        "p99_seconds": histogram.percentile(99) / SECOND,
+        "max_seconds": histogram.maximum / SECOND,
+        "lost": float(sum(side.lost for side in opened)),
+        "messages_per_second": sum(side.messages / side.elapsed for side in closed),
+        "server_cpu": max(side.cpu for side in closed),
+    }
+
+
+async def _run_sides(
+    plan: Crossings, fabric: Fabric, in_flight: int | None, progress: Note
+) -> list[BareResult]:
+    where, both = fabric.bare(), asyncio.Barrier(2)
+
+    async def run(side: int) -> BareResult:
+        told = BarePlan(
+            library=fabric.name,
+            where=where,
+            side=side,
+            pairs=plan.pairs,
+            size=plan.size,
+            in_flight=in_flight,
+            rate=plan.rate,
+            warmup=plan.warmup,
+            seconds=plan.seconds,
+        )
+        module, note = "benchmark.cluster.bare", progress if side else _ignore
+        return BareResult(**await run_process(module, asdict(told), None, note, both.wait))
+
+    sides = [asyncio.create_task(run(side)) for side in range(2)]
+    try:
+        return await asyncio.gather(*sides)
+    finally:
+        for task in sides:
+            task.cancel()
+        await asyncio.wait(sides)
