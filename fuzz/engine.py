@@ -10,7 +10,9 @@ import sys
 import atheris
 
 # Before anything imports them: only what is imported within is watched.
-with atheris.instrument_imports(include=["netwire", "wsproto", "h11"]):
+with atheris.instrument_imports(
+    include=["netwire", "netserver.cluster", "netserver.backplane", "wsproto", "h11"]
+):
     from fuzz.targets import TARGETS
 
 

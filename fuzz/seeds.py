@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from fuzz.handshakes import TOKEN
+from netserver.backplane.zeromq import wire as mesh
+from netserver.cluster.frames import Kind, encode, encode_head, encode_message, encode_record
+from netserver.cluster.presence import Member, Notice, encode_notice
 from netwire import FRAMINGS
 from netwire.websocket.frames import (
     BINARY,
@@ -283,8 +286,45 @@ def tls_streams() -> Iterator[bytes]:
     yield from (bytes((kind, 0, 2, 0xFF)) for kind in range(4))
 
 
+def cluster_frames() -> Iterator[bytes]:
+    """What servers send each other, and some of it cut or odd."""
+    member = Member("ann", {"mood": ["good", None]}, "there", 1)
+    notices = [
+        Notice(1, (member,)),
+        Notice(2, (member, Member(None, 0, "there", 2)), (1,), hello=True),
+        Notice(3, (), (2, 1), last=False),
+    ]
+    head = encode_head(bytes(8), "room/1")
+    yield head
+    bodies = [encode_notice(notice, group) for notice in notices for group in (None, "g")]
+    for kind in Kind:
+        whole = head + encode_message(kind, "text", number=7, key="key") + encode_record(kind)
+        yield whole
+        yield whole[:-1]
+        yield head + encode(kind, 255, (1 << 32) - 1, "", b"\xff\x00")
+    for kind in (Kind.PRESENCE, Kind.MEMBERS):
+        yield head + b"".join(encode_record(kind, body) for body in bodies)
+        for body in (*bodies, b'{"v":1e9}', b'{"v":1,"came":[[1,"a",[[[[1]]]]]]}', b"[[[["):
+            yield head + encode_record(kind, body)
+
+
+def mesh_frames() -> Iterator[bytes]:
+    """What the peers of a mesh send each other."""
+    for kind in mesh.Kind:
+        for body in (b"", bytes(8), b"\xff" * 16, b"\0\1a\0\0\0\0"):
+            yield bytes((mesh.VERSION, kind)) + body
+    yield mesh.ack(1)
+    yield mesh.beat(1, 2)
+    yield mesh.bye(mesh.Farewell.FULL)
+    yield mesh.DATA + mesh.record("a.b", b"payload") + mesh.record("c", b"")
+    for chunk in mesh.chunks(["a.b", "c"]):
+        yield mesh.change(1, mesh.Action.ADD, chunk)
+
+
 def seeds(target: str) -> list[bytes]:
     """The inputs that a target begins with."""
+    if target in _WHOLE:
+        return [b"", *_WHOLE[target]()]
     limited: list[bytes] = []
     long: list[bytes] = []
     match target:
@@ -311,3 +351,10 @@ def seeds(target: str) -> list[bytes]:
         inputs += [bytes((limits | (i & 3) << 2, i * 7 & 0xFF)) + stream for limits in range(4)]
     inputs += [bytes((limits, 0xFF)) + stream for stream in long for limits in (0, 3)]
     return [b"", *inputs]
+
+
+# Targets whose inputs are frames, and no streams with limits.
+_WHOLE: dict[str, Callable[[], Iterator[bytes]]] = {
+    "cluster-frames": cluster_frames,
+    "zmq-peer": mesh_frames,
+}

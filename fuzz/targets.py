@@ -7,6 +7,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
+from fuzz.cluster import frames, peer
 from fuzz.framings import framing, raw
 from fuzz.handshakes import client_handshake, server_handshake
 from fuzz.inflating import inflating
@@ -14,7 +15,7 @@ from fuzz.tls import tls
 from fuzz.websockets import websocket
 
 Target: TypeAlias = Callable[[bytes], None]
-"""Tries one input, and raises what the wire layer may not raise, or `fuzz.errors.Broken`."""
+"""Tries one input, and raises what its reader may not raise, or `fuzz.errors.Broken`."""
 
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
@@ -29,5 +30,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         "server-handshake": server_handshake,
         "client-handshake": client_handshake,
         "tls": tls,
+        "cluster-frames": frames,
+        "zmq-peer": peer,
     }
 )

@@ -14,7 +14,7 @@ none.
 from __future__ import annotations
 
 import struct
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 from attrs import define
 
@@ -59,12 +59,9 @@ class Kind(IntEnum):
     BYE = 20  # the server named goes
 
 
-class Flag(IntFlag):
-    """More about a record."""
-
-    NONE = 0
-    BINARY = 1  # the body is bytes, not UTF-8
-    LAST = 2  # nothing more belongs to it
+# Flags of a record; plain numbers, for every message passes by.
+BINARY = 1  # the body is bytes, not UTF-8
+LAST = 2  # nothing more belongs to it
 
 
 class BadFrame(BackplaneError, ValueError):
@@ -107,7 +104,7 @@ class Record:
         Raises:
             BadFrame: It is said to be text, and is none.
         """
-        if self.flags & Flag.BINARY:
+        if self.flags & BINARY:
             return self.body
         try:
             return self.body.decode()
@@ -142,7 +139,7 @@ def encode_head(sender: bytes, name: str) -> bytes:
 
 def encode_record(kind: Kind, body: bytes = b"", *, number: int = 0, key: str = "") -> bytes:
     """A record that is no user's message, or one whose body is bytes."""
-    return encode(kind, Flag.BINARY, number, key, body)
+    return encode(kind, BINARY, number, key, body)
 
 
 def encode_message(kind: Kind, message: Message, *, number: int = 0, key: str = "") -> bytes:
@@ -153,7 +150,7 @@ def encode_message(kind: Kind, message: Message, *, number: int = 0, key: str = 
     """
     if isinstance(message, str):
         return encode(kind, 0, number, key, message.encode())
-    return encode(kind, Flag.BINARY, number, key, message)
+    return encode(kind, BINARY, number, key, message)
 
 
 def encode(kind: int, flags: int, number: int, key: str, body: bytes) -> bytes:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from attrs import define, field, frozen
 
 from netserver.cluster.deadlines import Deadlines
-from netserver.cluster.frames import BadFrame, Flag, Frame, Kind, Record, encode, encode_record
+from netserver.cluster.frames import LAST, BadFrame, Frame, Kind, Record, encode, encode_record
 from netserver.cluster.history import Entry
 from netserver.cluster.interest import Interest
 from netserver.cluster.sender import Sender
@@ -141,13 +141,13 @@ class Past:
             flags, body = (0, message.encode()) if isinstance(message, str) else (1, message)
             body = _AT.pack(entry.at) + body
             self._reply(server, encode(Kind.PAST, flags, record.number, entry.id, body))
-        self._reply(server, encode(Kind.PAST, Flag.LAST, record.number, "", b""))
+        self._reply(server, encode(Kind.PAST, LAST, record.number, "", b""))
 
     def _take_past(self, server: bytes, record: Record) -> None:
         question = self._questions.look_at(record.number)
         if question is None or question.source != server:
             return
-        if record.flags & Flag.LAST or len(question.said) >= MOST:
+        if record.flags & LAST or len(question.said) >= MOST:
             self._questions.take(record.number)
             question.done(question.said)
             return

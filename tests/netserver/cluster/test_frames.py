@@ -10,7 +10,6 @@ from netserver.cluster.frames import (
     LONGEST_KEY,
     LONGEST_NAME,
     BadFrame,
-    Flag,
     Kind,
     decode,
     encode,
@@ -88,7 +87,7 @@ def test_what_is_wrong_is_said(data: bytes, reason: str) -> None:
 
 
 def test_a_text_that_is_none_is_refused() -> None:
-    frame = decode(encode_head(ME, "n") + encode(Kind.GROUP, Flag.NONE, 0, "", b"\xff"))
+    frame = decode(encode_head(ME, "n") + encode(Kind.GROUP, 0, 0, "", b"\xff"))
     with pytest.raises(BadFrame, match="UTF-8"):
         _ = frame.records[0].message
 
