@@ -22,7 +22,7 @@ def frames(data: bytes) -> None:
         again += encode(record.kind, record.flags, record.number, record.key, record.body)
     demand_equal(again, data, "a frame is written as it was read")
     presence = GroupPresence("here")
-    seen = set()
+    seen: set[int] = set()
     for record in frame.records:
         with suppress(BadFrame):
             demand(len(record.message) <= len(record.body), "a message is no longer than its body")
