@@ -113,6 +113,23 @@ def test_quotes() -> None:
     assert "0.01" in told
 
 
+def test_talk() -> None:
+    program = find("class Talk(Connection)") + textwrap.dedent(
+        """
+        from netclient.blocking import Client
+
+        with server:
+            with Client(f"ws://127.0.0.1:{talk.port}/ann") as ann:
+                ann.send("said")
+                print(ann.recv(timeout=10))
+                with Client(f"ws://127.0.0.1:{talk.port}/ben") as ben:
+                    print(ben.recv(timeout=10))
+                    print(*sorted(member.identity for member in server.presence("room/1")))
+        """
+    )
+    assert run(program) == "said\nsaid\nann ben\n"
+
+
 def test_two_servers_are_one() -> None:
     (snippet,) = SNIPPET.findall((ROOT / "docs" / "cluster.md").read_text())
     program = snippet + textwrap.dedent(
