@@ -25,6 +25,7 @@ from typing import Any
 
 from netserver.backplane.base import check_subject
 from netserver.backplane.errors import JournalError, PayloadTooLarge
+from netserver.backplane.jetstream_turns import Turns
 from netserver.backplane.journal import Follow, Journal, Page, Record
 from netserver.backplane.nats_inbox import is_unheard
 from netserver.backplane.nats_link import Link
@@ -79,10 +80,13 @@ class JetStreamJournal(Journal):
         self._told = f"{stream}.r."
         self._epoch = ""
         self._least = 0
+        self._turns: Turns | None = None
         self._readers = asyncio.Semaphore(READERS)
 
     async def open(self, follow: Follow, *, count: int, age: float) -> None:
-        self._follow = follow
+        if self._turns is not None:
+            self._turns.clear()
+        self._turns = Turns(follow)
         for attempt in range(OPEN_ATTEMPTS):
             try:
                 stream = await self._prepare(count, age)
@@ -126,7 +130,11 @@ class JetStreamJournal(Journal):
         await self._session.listen(told, self._arrive)
 
     async def unfollow(self, subjects: Iterable[str]) -> None:
-        self._session.ignore([self._told + each for each in subjects])
+        left = list(subjects)
+        self._session.ignore([self._told + each for each in left])
+        if self._turns is not None:
+            for each in left:
+                self._turns.forget(each)
 
     async def read(self, subject: str, after: int) -> Page:
         kept = self._kept + check_subject(subject)
@@ -190,9 +198,10 @@ class JetStreamJournal(Journal):
     def _arrive(self, told: str, payload: bytes, header: bytes | None) -> None:
         sequence = _SEQUENCE.search(header or b"")
         before = _LAST_SEQUENCE.search(header or b"")
-        if sequence and before:  # or somebody else publishes under the stream's subjects
-            record = Record(int(sequence[1]), payload, time.time())
-            self._follow(told.removeprefix(self._told), int(before[1]), record)
+        if self._turns is None or not (sequence and before):
+            return  # somebody else publishes under the stream's subjects
+        record = Record(int(sequence[1]), payload, time.time())
+        self._turns.take(told.removeprefix(self._told), int(before[1]), record)
 
     async def _prepare(self, count: int, age: float) -> dict[str, Any]:
         """The stream, made or with its limits raised where that is needed."""

@@ -15,7 +15,8 @@ after them. Options:
 
 A subscription costs some 0.3 KiB here, and no task. That nobody subscribes to what was published is
 NATS's own word ("no responders", from nats-server 2.2). While the broker takes no more, publishing
-waits; at most 256 KiB and a message are unsent.
+waits; at most 256 KiB and a message are unsent. What arrives is handed on as it is read, and queued
+nowhere: a server that is too slow for it is cut off by the broker, and connects anew.
 """
 
 from __future__ import annotations

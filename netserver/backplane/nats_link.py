@@ -159,7 +159,7 @@ class Link(Client):
             if not self.is_connected or self._reading_task is None:
                 raise errors.Error("the broker ended the connection")
         except BaseException:
-            await self.close()
+            await self._dispose()
             raise
         self.alive = True
         self._reading_task.add_done_callback(self._reading_ended)
@@ -236,6 +236,7 @@ class Link(Client):
             self._settle()
             while self._inbox.open_count >= MOST_OPEN:
                 await self.ping()
+                self._settle()
         elif self._settle_timer is None:
             self._settle_timer = self._loop.call_later(SETTLE_AFTER, self._settle)
         self.publish_now(subject, payload, self._inbox.publishing(unheard))
@@ -342,7 +343,11 @@ class Link(Client):
             each.exception()  # seen, even if nobody waits for it any more
         if self._settle_timer is not None:
             self._settle_timer.cancel()
-        self._disposal = self._loop.create_task(self.close())
+        self._disposal = self._loop.create_task(self._dispose())
+
+    async def _dispose(self) -> None:
+        self._pipe.close()  # nats-py before 2.16 leaves it open, where the broker has gone first
+        await self.close()
 
     def _future(self) -> asyncio.Future[Any]:
         future = self._loop.create_future()

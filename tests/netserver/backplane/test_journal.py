@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import pytest
@@ -77,6 +78,11 @@ async def joined(url: str, *, count: int = 100, age: float = 60) -> AsyncIterato
         yield reader
     finally:
         await reader.backplane.close()
+
+
+def has_heard(reader: Reader, offset: int) -> bool:
+    """Whether a message was the last that was heard of."""
+    return reader.followed != [] and reader.followed[-1][2].offset == offset
 
 
 async def until_back(reader: Reader) -> None:
@@ -198,12 +204,20 @@ def test_all_servers_see_one_order(server: NatsServer) -> None:
                 *(a.store("g", f"a{text}") for text in texts),
                 *(b.store("g", f"b{text}") for text in texts),
             )
-            for each in (a, b):
-                await each.until(lambda each=each: len(each.followed) == 200)  # type: ignore[misc]
-            assert [r.offset for _, _, r in a.followed] == [r.offset for _, _, r in b.followed]
-            heard = [(record.offset, record.payload) for _, _, record in a.followed]
             page = await b.journal.read("g", 0)
-            assert [(record.offset, record.payload) for record in page.records] == heard
+            stored = [(record.offset, record.payload) for record in page.records]
+            assert len(stored) == 200
+            for each in (a, b):
+                await each.until(partial(has_heard, each, page.last))
+                heard = [(record.offset, record.payload) for _, _, record in each.followed]
+                missed = set(stored) - set(heard)
+                assert heard == [each for each in stored if each not in missed]
+                # What came too late, on a machine this busy, was told of by the one after it.
+                before = 0
+                for _, previous, record in each.followed:
+                    between = [offset for offset, _ in missed if before < offset < record.offset]
+                    assert previous == max([before, *between])
+                    before = record.offset
 
     run(scenario)
 
@@ -239,7 +253,7 @@ def test_it_is_told_what_is_surely_complete(server: NatsServer) -> None:
 
 def test_what_is_too_old_goes_and_is_missed(server: NatsServer) -> None:
     async def scenario() -> None:
-        async with joined(server.url, age=1.0) as a:
+        async with joined(server.url, age=2.0) as a:
             (old,) = await a.store("g", "old")
             await a.store("g", "older")
             async with asyncio.timeout(PATIENCE):

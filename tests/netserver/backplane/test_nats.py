@@ -13,8 +13,10 @@ from typing import Any
 import nkeys
 import pytest
 import trustme
+import uvloop
 
 from benchmark.brokers.nats import NatsServer
+from benchmark.brokers.process import free_port
 from netserver.backplane import (
     BackplaneError,
     BackplaneUrlError,
@@ -40,12 +42,14 @@ async def joined(url: str) -> AsyncIterator[Peer]:
         await peer.backplane.close()
 
 
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def run(main: Callable[[], Coroutine[Any, Any, None]], loop: str = "asyncio") -> None:
     async def limited() -> None:
         async with asyncio.timeout(40):
             await main()
 
-    asyncio.run(limited())
+    factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(limited())
 
 
 async def hears(a: Peer, b: Peer, subject: str) -> None:
@@ -54,6 +58,17 @@ async def hears(a: Peer, b: Peer, subject: str) -> None:
     await a.backplane.publish(subject, b"is it there?")
     await b.until_received(before + 1)
     assert b.received[before:] == [(subject, b"is it there?")]
+
+
+async def reached(a: Peer, subject: str) -> None:
+    """Publish until somebody hears it, as when a route is made or a subscription on its way."""
+    while True:
+        unheard: list[None] = []
+        await a.backplane.publish(subject, b"", lambda told=unheard: told.append(None))  # type: ignore[misc]
+        await a.backplane.probe()
+        if not unheard:
+            return
+        await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +153,8 @@ def test_a_key_is_signed_with(tmp_path: Path) -> None:
         run(lambda: main(server))
 
 
-def test_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_tls_with_certificates_on_both_sides(tmp_path: Path, loop: str) -> None:
     authority, other = trustme.CA(), trustme.CA()
     for name, ca in (("ca", authority), ("other", other)):
         ca.cert_pem.write_to_path(str(tmp_path / name))
@@ -167,7 +183,7 @@ def test_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
         await refused.backplane.close()
 
     with required_nats(configuration=configuration) as server:
-        run(lambda: main(server))
+        run(lambda: main(server), loop)
 
 
 def test_credentials_are_not_told_to_a_broker_without_tls() -> None:
@@ -236,7 +252,8 @@ def test_a_broker_that_comes_back_finds_all_subscriptions(end: str) -> None:
         run(lambda: main(server))
 
 
-def test_a_broker_that_hangs_takes_a_bounded_amount_and_is_left_by_a_restart() -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_broker_that_hangs_takes_a_bounded_amount_and_is_left_by_a_restart(loop: str) -> None:
     async def main(server: NatsServer) -> None:
         async with joined(server.url) as a, joined(server.url) as b:
             await b.backplane.subscribe(["s"])
@@ -274,10 +291,11 @@ def test_a_broker_that_hangs_takes_a_bounded_amount_and_is_left_by_a_restart() -
             await hears(a, b, "s")
 
     with required_nats() as server:
-        run(lambda: main(server))
+        run(lambda: main(server), loop)
 
 
-def test_a_broker_that_hangs_does_not_hold_up_leaving() -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_broker_that_hangs_does_not_hold_up_leaving(loop: str) -> None:
     async def main(server: NatsServer) -> None:
         async with joined(server.url) as a:
             server.process.freeze()
@@ -288,7 +306,7 @@ def test_a_broker_that_hangs_does_not_hold_up_leaving() -> None:
         server.process.thaw()
 
     with required_nats() as server:
-        run(lambda: main(server))
+        run(lambda: main(server), loop)
 
 
 def test_leaving_takes_along_what_was_published() -> None:
@@ -353,3 +371,29 @@ def test_of_several_servers_one_that_is_there_is_found() -> None:
     with required_nats() as server, required_nats() as other:
         other.process.stop()
         run(lambda: main(server, other.port))
+
+
+def test_the_others_of_a_cluster_are_learned_from_the_one_in_the_url() -> None:
+    ports = free_port(), free_port()
+    configurations = [
+        f"cluster {{name: c, listen: 127.0.0.1:{port}, routes: [nats-route://127.0.0.1:{ports[0]}]}}"
+        for port in ports
+    ]
+
+    async def main(first: NatsServer, second: NatsServer) -> None:
+        async with joined(first.url) as a, joined(second.url) as b:
+            await b.backplane.subscribe(["s"])
+            await reached(a, "s")
+            await b.until_received(1)
+            await a.backplane.restart("so that it has been told of both")
+            await a.until(lambda: a.backplane.state is LinkState.UP)
+            first.process.kill()
+            await a.until(lambda: a.states[-1][1] == f"connected to 127.0.0.1:{second.port}")
+            b.received.clear()
+            await hears(a, b, "s")
+
+    with (
+        required_nats(configuration=configurations[0]) as first,
+        required_nats(configuration=configurations[1]) as second,
+    ):
+        run(lambda: main(first, second))
