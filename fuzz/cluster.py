@@ -21,7 +21,7 @@ def frames(data: bytes) -> None:
     for record in frame.records:
         again += encode(record.kind, record.flags, record.number, record.key, record.body)
     demand_equal(again, data, "a frame is written as it was read")
-    presence = GroupPresence("here")
+    presence = GroupPresence()
     seen: set[int] = set()
     for record in frame.records:
         with suppress(BadFrame):
@@ -38,9 +38,9 @@ def frames(data: bytes) -> None:
             "a notice is read as it was written",
         )
         if record.kind is Kind.MEMBERS:
-            change = presence.take_whole("there", notice)
+            change, _ = presence.take_whole("there", notice, 0.0)
         else:
-            change, _ = presence.take("there", notice)
+            change, _ = presence.take("there", notice, 0.0)
         seen -= {member.id for member in change.went}
         seen |= {member.id for member in change.came}
         demand_equal(

@@ -1,7 +1,8 @@
 """Who is in which group, on all servers: each keeps its own, and merges what the others tell.
 
 Pure: told what comes, it says what to tell whom. A server's share of a group has a version, counted
-up by each notice of a change; whoever misses one asks for the whole share.
+up by each notice of a change; whoever misses one asks for the whole share. Notices and whole
+shares go by two ways and may overtake each other: the version says which is the later.
 """
 
 from __future__ import annotations
@@ -45,12 +46,16 @@ class Share:
     Attributes:
         version: Counts its changes.
         members: By their ids.
-        incoming: The parts of a whole share that have come so far; None while none is coming.
+        latest: The latest version that was told of, as far as it has not been asked for.
+        heard: When its server last told something of it, by the clock of `Roll`.
+        incoming: The version and the parts of a whole share that is coming; None while none is.
     """
 
     version: int = 0
     members: dict[int, Member] = field(factory=dict)
-    incoming: dict[int, Member] | None = None
+    latest: int = 0
+    heard: float = 0.0
+    incoming: tuple[int, dict[int, Member]] | None = None
 
 
 @frozen
@@ -86,12 +91,11 @@ class GroupPresence:
     """The members of one group. Not thread-safe: its owner calls it.
 
     Args:
-        server: This server's id.
+        version: What the own share begins with: no less than the last that the others may know.
     """
 
-    def __init__(self, server: str) -> None:
-        self._server = server
-        self.own = Share()
+    def __init__(self, version: int = 0) -> None:
+        self.own = Share(version)
         self.others: dict[str, Share] = {}
         self._told: dict[int, Member] = {}  # what the others were told of the own share
 
@@ -141,15 +145,17 @@ class GroupPresence:
 
     # ---------------------------------------------------------------- the others' shares
 
-    def take(self, server: str, notice: Notice) -> tuple[Change, bool]:
-        """Another server tells of a change.
+    def take(self, server: str, notice: Notice, now: float) -> tuple[Change, bool]:
+        """Another server tells of a change, or of its version.
 
         Returns:
             What it changes, and whether its whole share must be asked for.
         """
-        share = self.others.setdefault(server, Share())
+        share = self._hear(server, notice, now)
         changes = bool(notice.came or notice.went)
-        if notice.version != share.version + changes:
+        if notice.version <= share.version:
+            return Change(), False  # a whole share that had it was faster
+        if not changes or notice.version != share.version + 1:
             return Change(), True
         share.version = notice.version
         went = [share.members.pop(id) for id in notice.went if id in share.members]
@@ -159,20 +165,39 @@ class GroupPresence:
             share.members[member.id] = member
         return Change(notice.came, tuple(went)), False
 
-    def take_whole(self, server: str, notice: Notice) -> Change:
-        """Another server tells all of its share, or a part of it."""
-        share = self.others.setdefault(server, Share())
-        if share.incoming is None:
-            share.incoming = {}
-        share.incoming.update((member.id, member) for member in notice.came)
+    def take_whole(self, server: str, notice: Notice, now: float) -> tuple[Change, bool]:
+        """Another server tells all of its share, or a part of it.
+
+        Returns:
+            What it changes, and whether it must be asked for again.
+        """
+        share = self._hear(server, notice, now)
+        if share.incoming is None or share.incoming[0] != notice.version:
+            share.incoming = notice.version, {}
+        version, members = share.incoming
+        members.update((member.id, member) for member in notice.came)
         if not notice.last:
-            return Change()
-        before, share.members, share.incoming = share.members, share.incoming, None
-        share.version = notice.version
-        return Change(
-            tuple(m for id, m in share.members.items() if before.get(id) != m),
-            tuple(m for id, m in before.items() if share.members.get(id) != m),
+            return Change(), False
+        share.incoming = None
+        if version < share.version:
+            return Change(), False  # notices were faster
+        before, share.members, share.version = share.members, members, version
+        change = Change(
+            tuple(m for id, m in members.items() if before.get(id) != m),
+            tuple(m for id, m in before.items() if members.get(id) != m),
         )
+        ask, share.latest = share.latest > version, version  # once, whoever said what of versions
+        return change, ask
+
+    def _hear(self, server: str, notice: Notice, now: float) -> Share:
+        share = self.others.setdefault(server, Share())
+        share.heard = now
+        share.latest = max(share.latest, notice.version)
+        return share
+
+    def silent(self, since: float) -> list[str]:
+        """The servers that have told nothing of their shares for so long, not even the version."""
+        return [server for server, share in self.others.items() if share.heard < since]
 
     def lose(self, server: str) -> Change:
         """Another server is gone, and its members with it."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from threading import Lock
 from time import monotonic
 
+from netserver.cluster.asked import Asked
 from netserver.cluster.config import ClusterConfig
 from netserver.cluster.frames import BadFrame, Frame, Kind, Record, encode_record
 from netserver.cluster.interest import Interest
@@ -29,8 +30,10 @@ logger = logging.getLogger(__name__)
 # few notices. It is well below what a person takes for at once.
 GATHER = 0.02
 
-# A share is not asked for more often, seconds: the answer may be under way.
-ASK_AGAIN = 0.5
+# After the link was down, so many heartbeats are the others given to be back, and to tell their
+# shares. Who has not is asked: perhaps nobody of theirs is in the group any more, and what told so
+# was lost with the link.
+TO_BE_BACK = 3
 
 
 class Roll:
@@ -67,7 +70,9 @@ class Roll:
         self._greeted: set[str] = set()
         self._changed: dict[str, None] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._asked: dict[tuple[str, str], float] = {}
+        self._asked = Asked()
+        self._version = 0  # the highest of a group that this server has nobody in any more
+        self._up: float | None = None  # when the link was up again, while others may not be
         self._greetings: set[asyncio.Task[None]] = set()
         self.peers = Peers(config.dead_after, self._watch, self._unwatch)
 
@@ -98,7 +103,7 @@ class Roll:
         if (presence := self._groups.get(group)) is not None:
             return presence
         with self._lock:
-            presence = self._groups[group] = GroupPresence(self._server.hex())
+            presence = self._groups[group] = GroupPresence(self._version)
         task = asyncio.get_running_loop().create_task(self._greet(group))
         self._greetings.add(task)
         task.add_done_callback(self._greetings.discard)
@@ -140,8 +145,11 @@ class Roll:
     def _part(self, group: str) -> None:
         """Nobody of this server is in it any more; the others have been told."""
         with self._lock:
-            del self._groups[group]
+            presence = self._groups.pop(group)
+        # The others may know that version, and when it is begun anew, what comes is later.
+        self._version = max(self._version, presence.own.version)
         self._greeted.discard(group)
+        self._asked.part(group)
         self.peers.part(group)
 
     async def _greet(self, group: str) -> None:
@@ -192,7 +200,7 @@ class Roll:
         if presence is None:
             return
         with self._lock:
-            change, ask = presence.take(server, notice)
+            change, ask = presence.take(server, notice, monotonic())
         self.peers.meet(server, group, monotonic())
         if change:
             self._tell(group, change)
@@ -206,32 +214,38 @@ class Roll:
         if presence is None:
             return
         with self._lock:
-            change = presence.take_whole(server, notice)
-        self._asked.pop((group, server), None)
+            change, ask = presence.take_whole(server, notice, monotonic())
+        if notice.last:
+            self._asked.answered(group, server)
         self.peers.meet(server, group, monotonic())
         if change:
             self._tell(group, change)
+        if ask:
+            self._ask(group, server)
 
     def _tell_whole(self, group: str, server: str) -> None:
         presence = self._groups.get(group)
         subject = self._subjects.server(bytes.fromhex(server))
         with self._lock:
-            parts = [Notice(0)] if presence is None else presence.whole()
+            parts = [Notice(self._version)] if presence is None else presence.whole()
         for part in parts:
             self._sender.add(
                 subject, server, encode_record(Kind.MEMBERS, encode_notice(part, group))
             )
 
     def _ask(self, group: str, server: str) -> None:
-        now = monotonic()
-        if now - self._asked.get((group, server), -ASK_AGAIN) < ASK_AGAIN:
-            return
-        self._asked[group, server] = now
-        self._sender.add(
-            self._subjects.server(bytes.fromhex(server)),
-            server,
-            encode_record(Kind.ASK_MEMBERS, group.encode()),
-        )
+        if self._asked.note(group, server, monotonic()):
+            self._send_question(group, server)
+
+    def _send_question(self, group: str, server: str) -> None:
+        subject = self._subjects.server(bytes.fromhex(server))
+        self._sender.add(subject, server, encode_record(Kind.ASK_MEMBERS, group.encode()))
+
+    def _ask_silent(self, since: float) -> None:
+        """Ask those who have told nothing of their shares for so long."""
+        for group, presence in self._groups.items():
+            for server in presence.silent(since):
+                self._ask(group, server)
 
     # ---------------------------------------------------------------- life and death
 
@@ -243,12 +257,22 @@ class Roll:
         while True:
             self._sender.add(self._subjects.beat(me), me.hex(), beat)
             await asyncio.sleep(self._heartbeat)
-            for server in self.peers.find_dead(monotonic()):
+            now = monotonic()
+            for server in self.peers.find_dead(now):
                 logger.warning("server %s has not been heard of and is taken for gone", server)
                 self._lose(server)
-            if monotonic() >= resync_at:
-                resync_at = monotonic() + self._resync
+            if not self._sender.link_up:
+                continue
+            for group, server in self._asked.overdue(now):
+                self._send_question(group, server)
+            if self._up is not None and now - self._up >= TO_BE_BACK * self._heartbeat:
+                self._ask_silent(self._up)
+                self._up = None
+            if now >= resync_at:
+                resync_at = now + self._resync
                 self._compare()
+                # Each of the others has told its version since then, or what told it was lost.
+                self._ask_silent(now - 2 * self._resync)
 
     def hear(self, server: str) -> None:
         """Another server was heard from."""
@@ -263,6 +287,7 @@ class Roll:
     def greet_all(self) -> None:
         """The link is up again: whatever was told meanwhile was missed."""
         self.excuse()
+        self._up = monotonic()
         for group in list(self._greeted):
             self._say_hello(group)
 
@@ -273,13 +298,13 @@ class Roll:
 
     def _compare(self) -> None:
         """Tell the version of each share, so that who has missed something asks for it."""
-        self._asked.clear()
         for group in self._greeted:
             if presence := self._groups.get(group):
                 self._publish(group, [Notice(presence.own.version)])
 
     def _lose(self, server: str) -> None:
         for group, presence in list(self._groups.items()):
+            self._asked.answered(group, server)
             with self._lock:
                 change = presence.lose(server)
             if change:

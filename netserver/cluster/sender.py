@@ -124,6 +124,11 @@ class Sender:
         self.frames = 0
         self.dropped = 0
 
+    @property
+    def link_up(self) -> bool:
+        """Whether what is added goes out at once."""
+        return self._backplane.state is LinkState.UP
+
     def add(
         self,
         subject: str,
@@ -155,7 +160,7 @@ class Sender:
         """Publish until cancelled."""
         while True:
             while self._waiting:
-                if self._backplane.state is LinkState.UP:
+                if self.link_up:
                     await self._publish_next()
                 else:
                     self._drop_old()

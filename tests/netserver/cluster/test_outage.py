@@ -105,3 +105,20 @@ def test_what_is_local_goes_on_and_the_rest_comes_back(
     until(lambda: {m.identity for m in b.presence("room/1")} == {"ann", "ben", "eve"})
     until(lambda: a.send_to("ben", "again").wait(PATIENCE) is Outcome.DELIVERED)
     assert ben.client.recv(PATIENCE) in ("again", "here")
+
+
+def test_who_left_while_the_broker_was_away_is_gone_afterwards() -> None:
+    with nats() as (url, broker), ExitStack() as stack:
+        fleet = Fleet(lambda: url, stack)
+        a, b = [fleet.server(rules=RULES, config=CONFIG) for _ in range(2)]
+        ann, ben = fleet.visit(a, "ann"), fleet.visit(b, "ben")
+        ann.join("room/1")
+        ben.join("room/1")
+        until(lambda: both_there(a) and both_there(b))
+        broker.kill()
+        wait_for(b, BackplaneDown)
+        # The last of its server, which has nothing to do with the group from then on.
+        assert ben.ask("leave", "room/1") == ["left", "room/1"]
+        wait_for(b, MessagesDropped)  # what told so, among others
+        broker.start()
+        until(lambda: [member.identity for member in a.presence("room/1")] == ["ann"])
