@@ -14,6 +14,7 @@ from netserver.backlog import OVERHEAD
 from netserver.cluster.answer import Answer
 from netserver.cluster.history import Position, Recovery
 from netserver.cluster.presence import check_data
+from netserver.cluster.rules import inbox_of
 from netserver.errors import Unanswered
 from netserver.events import Gap, Moved
 from netserver.groups import Membership
@@ -313,6 +314,15 @@ class Connection(Worker):
         else:
             await cluster.enroll(self, identity)
         self.identity = identity
+
+    @property
+    def inbox(self) -> str | None:
+        """The group through which its identity is sent to, ``@`` and the identity.
+
+        Where the rules keep a history of it, `Server.send_to` stores there what it sends, even
+        while nobody is there; join it, with ``since=``, to be sent it. None without an identity.
+        """
+        return inbox_of(self._enrolled[-1]) if self._enrolled else None
 
     @property
     def groups(self) -> Iterable[str]:

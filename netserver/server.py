@@ -294,7 +294,9 @@ class Server(LifeCycle):
         """Send a message to the connections of an identity, on whatever server. Any thread.
 
         At most once to each, in order with what this thread sends to it otherwise. It goes to those
-        servers only that have a connection of the identity.
+        servers only that have a connection of the identity. Where the rules of the group ``@`` and
+        the identity keep a history (`Connection.inbox`), it is stored there, as with `publish`, and
+        goes to those that are in that group: then nothing is lost while they are away.
 
         Args:
             timeout: How long to wait to hear what became of it, seconds.

@@ -31,6 +31,7 @@ from netserver.cluster.identities import Identities
 from netserver.cluster.lane import Lane
 from netserver.cluster.presence import Change, Member
 from netserver.cluster.router import NOBODY
+from netserver.cluster.rules import inbox_of
 from netserver.cluster.sender import Budget
 from netserver.errors import IdentityTaken, Unanswered
 from netserver.events import Event
@@ -166,6 +167,9 @@ class Cluster(Worker):
     def send_to(self, identity: str, message: Message, timeout: float) -> Delivery:
         """As `Server.send_to`."""
         check_name(identity)
+        rules = self._server.groups.rules
+        if rules and rules.of(inbox_of(identity)).history is not None:
+            return self._send_to_inbox(identity, message, timeout)
         here = [connection.send(message) for connection in self.identities.of(identity)]
         found = any(here)
         if not self.joined or (found and self.config.identities != "all"):
@@ -175,6 +179,13 @@ class Cluster(Worker):
         if size is None or not self._lane.post(
             self._core.router.send, identity, message, delivery, timeout, size
         ):
+            delivery.settle(Outcome.REFUSED)
+        return delivery
+
+    def _send_to_inbox(self, identity: str, message: Message, timeout: float) -> Delivery:
+        delivery = Delivery()
+        stored = self.publish(inbox_of(identity), message, None)
+        if not self._lane.post(self._core.router.follow, identity, stored, delivery, timeout):
             delivery.settle(Outcome.REFUSED)
         return delivery
 

@@ -73,7 +73,7 @@ class Core:
         self.subjects = subjects = Subjects(config.prefix)
         self.sender = sender = Sender(backplane, config, id, budget)
         self.interest = interest = Interest(backplane.subscribe, backplane.unsubscribe)
-        self.router = Router(lane, sender, subjects, identities)
+        self.router = Router(lane, sender, subjects, identities, groups, alone)
         self.claims = Claims(config, id, sender, subjects, interest, identities)
         self.roll = Roll(config, id, sender, subjects, interest, tell_presence)
         self.journal = backplane.journal

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 COMPLAIN = 1.0
 
 # What may come on which kind of subject.
-_IDENTITY = frozenset({Kind.DIRECT, Kind.ASK, Kind.CLAIM})
+_IDENTITY = frozenset({Kind.DIRECT, Kind.ASK, Kind.KNOCK, Kind.CLAIM})
 _GROUP = frozenset({Kind.GROUP, Kind.ENTRY, Kind.ASK_PAST, Kind.PRESENCE})
 _SERVER = frozenset(
     {
@@ -81,6 +81,7 @@ class Incoming:
             Kind.EVERYBODY: self._take_everybody,
             Kind.DIRECT: router.take_message,
             Kind.ASK: router.take_question,
+            Kind.KNOCK: router.take_knock,
             Kind.ANSWER: router.take_answer,
             Kind.REFUSAL: router.take_answer,
             Kind.RECEIPTS: router.take_receipts,

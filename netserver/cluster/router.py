@@ -11,7 +11,9 @@ from netserver.cluster.answer import Answer
 from netserver.cluster.deadlines import Deadlines
 from netserver.cluster.delivery import Delivery, Outcome
 from netserver.cluster.frames import BadFrame, Frame, Kind, Record, encode_message, encode_record
+from netserver.cluster.history import Position
 from netserver.cluster.identities import Identities
+from netserver.cluster.rules import inbox_of
 from netserver.cluster.sender import Sender
 from netserver.cluster.subjects import Subjects
 from netserver.errors import Unanswered
@@ -20,6 +22,7 @@ from netwire import Message
 if TYPE_CHECKING:
     from netserver.cluster.lane import Lane
     from netserver.connection import Connection
+    from netserver.groups import Groups
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +39,13 @@ class _Sent:
     identity: str
     handle: Delivery | Answer
     nobody: bool = False  # one server had nobody
+    stored: bool = False  # it is in the history, whoever is there
 
     def settle(self, outcome: Outcome) -> None:
         handle = self.handle
         if isinstance(handle, Delivery):
-            handle.settle(outcome)
+            missed = self.stored and outcome is not Outcome.DELIVERED
+            handle.settle(Outcome.QUEUED if missed else outcome)
         elif outcome is Outcome.NOBODY:
             handle.settle(Unanswered(self.identity, NOBODY))
         else:
@@ -58,15 +63,25 @@ class Router:
         sender: Publishes.
         subjects: Where to.
         identities: Who is here.
+        groups: And in which group.
+        alone: Whether there are no other servers.
     """
 
     def __init__(
-        self, lane: Lane, sender: Sender, subjects: Subjects, identities: Identities
+        self,
+        lane: Lane,
+        sender: Sender,
+        subjects: Subjects,
+        identities: Identities,
+        groups: Groups,
+        alone: bool,
     ) -> None:
         self._lane = lane
         self._sender = sender
         self._subjects = subjects
         self._identities = identities
+        self._groups = groups
+        self._alone = alone
         self._waiting: Deadlines[_Sent] = Deadlines(self._expire)
         # The numbers in the frame that is being taken apart: who got them, and who did not.
         self._got: list[int] = []
@@ -90,11 +105,31 @@ class Router:
         record = encode_message(Kind.ASK, message, number=number)
         self._publish(identity, record, charged, number)
 
+    def follow(self, identity: str, stored: Delivery, delivery: Delivery, timeout: float) -> None:
+        """A message is being stored in an inbox; when it is, find out whether anybody is there."""
+        number = self._waiting.add(_Sent(identity, delivery), timeout)
+        stored.then(lambda outcome: self._lane.post(self._knock, number, outcome, stored.position))
+
+    def _knock(self, number: int, outcome: Outcome, position: Position | None) -> None:
+        sent = self._waiting.look_at(number)
+        if sent is None or not isinstance(sent.handle, Delivery):
+            return  # it took too long
+        sent.handle.position = position
+        sent.stored = outcome is Outcome.QUEUED
+        if sent.stored and self._is_in_inbox(sent.identity):
+            outcome = Outcome.DELIVERED
+        elif sent.stored and not self._alone:
+            knock = encode_record(Kind.KNOCK, number=number)
+            self._publish(sent.identity, knock, None, number)
+            return
+        self._waiting.take(number)
+        sent.settle(outcome)
+
     def await_here(self, identity: str, answer: Answer, timeout: float) -> None:
         """Put a deadline on an answer of a connection of this server."""
         self._waiting.add(_Sent(identity, answer), timeout)
 
-    def _publish(self, identity: str, record: bytes, charged: int, number: int) -> None:
+    def _publish(self, identity: str, record: bytes, charged: int | None, number: int) -> None:
         unheard = self._unheard if number else None
         subject = self._subjects.identity(identity)
         self._sender.add(subject, identity, record, charged=charged, unheard=unheard, number=number)
@@ -115,6 +150,18 @@ class Router:
         taken = [each.send(message) for each in self._identities.of(frame.name)]
         if record.number:
             (self._got if any(taken) else self._missed).append(record.number)
+
+    def take_knock(self, frame: Frame, record: Record) -> None:
+        """Something was stored for an identity that may be here, in its inbox."""
+        (self._got if self._is_in_inbox(frame.name) else self._missed).append(record.number)
+
+    def _is_in_inbox(self, identity: str) -> bool:
+        """Whether a connection of this server gets what is stored for an identity."""
+        inbox = inbox_of(identity)
+        return any(
+            self._groups.membership(each, inbox) is not None
+            for each in self._identities.of(identity)
+        )
 
     def take_question(self, frame: Frame, record: Record) -> None:
         """A question for an identity that may be here."""

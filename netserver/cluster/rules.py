@@ -39,6 +39,11 @@ class GroupRules:
 NO_RULES = GroupRules()
 
 
+def inbox_of(identity: str) -> str:
+    """The group through which an identity is sent to, where the rules keep a history of it."""
+    return f"@{identity}"
+
+
 class RuleBook:
     """The rules of the groups, by patterns of their names. Thread-safe: one lock guards it."""
 

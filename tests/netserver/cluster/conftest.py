@@ -124,7 +124,8 @@ class Fleet:
     ) -> Site:
         site = Site(self._url(), config)
         if rules is not None:
-            site.groups.set_rules("room/*", rules)
+            for pattern in ("room/*", "@*"):
+                site.groups.set_rules(pattern, rules)
         for group in watched:
             site.groups.watch(group)
         listener = site.listen("ws://127.0.0.1:0", Guest)

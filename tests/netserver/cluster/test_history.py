@@ -132,3 +132,25 @@ def test_publish_and_broadcast_are_not_confused(fleet: Fleet) -> None:
     assert a.broadcast("x", group="room/1", local=True) == 0
     with pytest.raises(ValueError, match="broadcast"):
         a.publish("other", "x")
+
+
+def test_what_is_sent_to_somebody_who_is_away_waits_for_them(fleet: Fleet) -> None:
+    a, b = fleet.server(rules=RULES), fleet.server(rules=RULES)
+    first = a.send_to("ben", "m1")
+    assert first.wait(PATIENCE) is Outcome.QUEUED
+    assert first.position is not None
+    ben = fleet.visit(b, "ben")
+    recovered, position, missed = come(ben, "@ben")
+    assert (recovered, missed) == (False, ["m1"])
+    assert a.send_to("ben", "m2").wait(PATIENCE) is Outcome.DELIVERED
+    assert said(ben) == "m2"
+    ben.close()
+    while b.connections:
+        pass
+    assert b.send_to("ben", "m3").wait(PATIENCE) is Outcome.QUEUED
+    ben = fleet.visit(b, "ben")
+    assert b.connections[0].inbox == "@ben"
+    recovered, position, missed = come(ben, "@ben", position)
+    assert (recovered, missed) == (True, ["m2", "m3"])
+    assert b.send_to("ben", "m4").wait(PATIENCE) is Outcome.DELIVERED
+    assert said(ben) == "m4"
