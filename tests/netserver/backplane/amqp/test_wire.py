@@ -14,7 +14,7 @@ from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
-from netserver.backplane.amqp_wire import Content, Incoming, Reader, WireError, message, method
+from netserver.backplane.amqp.wire import Content, Incoming, Reader, WireError, message, method
 
 BODY_MAX = 100
 

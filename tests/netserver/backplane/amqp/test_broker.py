@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
@@ -18,14 +16,13 @@ from pamqp.base import Frame
 from pamqp.commands import Exchange
 
 from netserver.backplane import (
-    BackplaneUrlError,
     BrokerRefuses,
     LinkDown,
     LinkState,
     make_backplane,
 )
-from netserver.backplane.amqp_link import AmqpLink, Login
-from netserver.backplane.amqp_returns import Returns
+from netserver.backplane.amqp.link import Link, Login
+from netserver.backplane.amqp.returns import Returns
 from tests.netserver.backplane.brokers import SharedRabbitMq, shared_rabbitmq
 from tests.netserver.backplane.conftest import PATIENCE, Peer
 
@@ -96,55 +93,14 @@ async def control(shared: SharedRabbitMq, *arguments: str) -> None:
 
 
 @asynccontextmanager
-async def raw_link(shared: SharedRabbitMq) -> AsyncIterator[AmqpLink]:
+async def raw_link(shared: SharedRabbitMq) -> AsyncIterator[Link]:
     """A connection for what the backplane does not do."""
-    link = AmqpLink(lambda *_: None, lambda _: None, 1024)
+    link = Link(lambda *_: None, lambda _: None, 1024)
     loop = asyncio.get_running_loop()
     await loop.create_connection(lambda: link, "127.0.0.1", shared.broker.port)
     await link.open(Login("guest", "guest", "/", 10))
     yield link
     await link.close()
-
-
-# What is wrong before anything is connected.
-
-
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("amqp://", "names no host"),
-        ("amqp://host:x", "is none"),
-        ("amqp://host:70000", "is none"),
-        ("amqp://one,two:x", "is none"),
-        ("amqp://one,user:word@two", "behind the first"),
-        ("amqp://host?exchange=x&exchange=y", "twice"),
-        ("amqp://host?durable=1", "not known: durable"),
-        ("amqp://host?heartbeat=0", "1 to 60"),
-        ("amqp://host?heartbeat=often", "heartbeat=often"),
-        ("amqp://host?exchange=", "1 to 127"),
-        ("amqp://host?exchange=amq.direct", "amq"),
-        ("amqp://host/" + "v" * 128, "127 bytes"),
-        ("amqp://host?ca=ca.pem", "need amqps://"),
-        ("amqps://host?ca=/nowhere/ca.pem", "certificate that fails"),
-        ("amqps://host?cert=/nowhere/cert.pem", "certificate that fails"),
-    ],
-)
-def test_a_url_that_is_not_understood(url: str, reason: str) -> None:
-    with pytest.raises(BackplaneUrlError, match=reason):
-        make_backplane(url)
-
-
-def test_a_missing_library_is_named_with_the_extra_that_brings_it() -> None:
-    script = (
-        "import sys; sys.modules['pamqp'] = None\n"
-        "from netserver.backplane import MissingEngine, make_backplane\n"
-        "try: make_backplane('amqp://host')\n"
-        "except MissingEngine as error: print(error)\n"
-    )
-    said = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert said.stdout.strip() == "amqp:// needs an extra: pip install 'foreman-server[amqp]'"
 
 
 # What the broker refuses.

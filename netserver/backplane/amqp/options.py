@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from attrs import frozen
 
-from netserver.backplane.amqp_link import Login
+from netserver.backplane.amqp.link import Login
 from netserver.backplane.errors import BackplaneUrlError
 from netserver.backplane.url import Address, BackplaneUrl
 
@@ -18,7 +18,7 @@ _EXCHANGE = re.compile(r"[A-Za-z0-9_.-]{1,127}")
 
 
 @frozen(kw_only=True)
-class AmqpSettings:
+class Options:
     """How to reach RabbitMQ, and what to use there.
 
     Args:
@@ -34,7 +34,7 @@ class AmqpSettings:
     context: ssl.SSLContext | None
 
     @classmethod
-    def parse(cls, url: BackplaneUrl) -> AmqpSettings:
+    def read(cls, url: BackplaneUrl) -> Options:
         """Take a URL's parts.
 
         Raises:
@@ -44,7 +44,7 @@ class AmqpSettings:
         first, *others = servers
         if any(each.user is not None for each in others):
             raise BackplaneUrlError(url.shown, "has credentials behind the first server's")
-        settings = cls(
+        options = cls(
             servers=tuple(servers),
             login=Login(
                 user="guest" if first.user is None else first.user,
@@ -56,7 +56,7 @@ class AmqpSettings:
             context=_context(url),
         )
         url.refuse_options()
-        return settings
+        return options
 
 
 def _context(url: BackplaneUrl) -> ssl.SSLContext | None:

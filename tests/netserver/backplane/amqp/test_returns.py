@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from netserver.backplane.amqp_returns import Returns
+from netserver.backplane.amqp.returns import Returns
 
 
 def test_one_that_comes_back_is_called_once() -> None:

@@ -1,4 +1,4 @@
-"""``amqp://`` and ``amqps://``: servers joined by RabbitMQ, with a queue for each of them."""
+"""``amqp://``: each server has a queue of its own at the broker, bound by subject."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pamqp.base import Frame
 from pamqp.commands import Basic, Exchange, Queue
 from pamqp.common import FieldTable
 
-from netserver.backplane.amqp_link import AmqpLink
-from netserver.backplane.amqp_settings import AmqpSettings
+from netserver.backplane.amqp.link import Link
+from netserver.backplane.amqp.options import Options
 from netserver.backplane.base import Backplane, LinkState, Receive, Tell, check_subject
 from netserver.backplane.errors import BrokerRefuses, LinkDown, PayloadTooLarge
 from netserver.backplane.url import Address, BackplaneUrl
@@ -44,25 +44,23 @@ _FINAL = (402, 403, 406, 530)
 class AmqpBackplane(Backplane):
     """One server's end at RabbitMQ: a queue of its own, bound to one direct exchange by subject.
 
-    Nothing is written to disk there: the queue goes with the connection, and is made anew with it.
-    A broker that hangs, or that is out of memory or disk and therefore blocks publishers, is slow:
-    `publish` waits, and `restart` leaves a blocked link as it is. Messages are not confirmed: one
-    that is on its way when the link is lost may be lost too, without a word.
+    `restart` leaves a link as it is that the broker blocks: it is slow, and has said so.
 
     Args:
-        url: ``amqp://user:password@host:5672/vhost``, or several hosts with commas between; options
-            ``exchange`` (its name, foreman), ``heartbeat`` (seconds, 10), and for ``amqps://``
-            ``ca``, ``cert`` and ``key`` (PEM files).
+        url: As the package tells.
+
+    Raises:
+        BackplaneUrlError: As `Options.read`.
     """
 
     schemes: ClassVar[tuple[str, ...]] = ("amqp", "amqps")
 
     def __init__(self, url: BackplaneUrl) -> None:
-        self._settings = AmqpSettings.parse(url)
-        self._servers = deque(self._settings.servers)  # the next to be tried is the first
+        self._options = Options.read(url)
+        self._servers = deque(self._options.servers)  # the next to be tried is the first
         self._name = secrets.token_hex(8)  # tells our own messages from others'
         self._subjects: dict[str, None] = {}  # in order
-        self._link: AmqpLink | None = None  # None while the state is not up
+        self._link: Link | None = None  # None while the state is not up
         self._queue = ""
         self._why = "it was not started"
         self._connecting: asyncio.Task[None] | None = None
@@ -83,7 +81,7 @@ class AmqpBackplane(Backplane):
         if len(payload) > self.max_payload:
             raise PayloadTooLarge(len(payload), self.max_payload)
         link = self._require_link()
-        await link.publish(self._settings.exchange, subject, self._name, payload, unheard)
+        await link.publish(self._options.exchange, subject, self._name, payload, unheard)
 
     async def subscribe(self, subjects: Iterable[str]) -> None:
         wanted = [check_subject(subject) for subject in subjects]
@@ -145,7 +143,7 @@ class AmqpBackplane(Backplane):
             assert delay is not None  # it never gives up
             await asyncio.sleep(delay)
 
-    async def _connect(self) -> tuple[AmqpLink, asyncio.Event]:
+    async def _connect(self) -> tuple[Link, asyncio.Event]:
         """Reach one of the brokers; what it returns is up, and its event tells of its end.
 
         Raises:
@@ -153,11 +151,11 @@ class AmqpBackplane(Backplane):
             BrokerRefuses: One has a reason that will be the same the next time.
         """
         why = ""
-        for _ in self._settings.servers:
+        for _ in self._options.servers:
             server = self._servers[0]
             self._servers.rotate(-1)  # so that after this one is lost, the next is tried first
             lost = asyncio.Event()
-            link = AmqpLink(self._arrive, partial(self._lose, lost), self.max_payload)
+            link = Link(self._arrive, partial(self._lose, lost), self.max_payload)
             try:
                 await self._join(link, server)
             except (OSError, UnicodeError, LinkDown, TimeoutError) as error:
@@ -174,13 +172,13 @@ class AmqpBackplane(Backplane):
                     await link.ended()
         raise LinkDown(why)
 
-    async def _join(self, link: AmqpLink, server: Address) -> None:
+    async def _join(self, link: Link, server: Address) -> None:
         """Connect, and have the broker's queue and all subscriptions made."""
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await asyncio.get_running_loop().create_connection(
-                lambda: link, server.host, server.port, ssl=self._settings.context
+                lambda: link, server.host, server.port, ssl=self._options.context
             )
-            await link.open(self._settings.login)
+            await link.open(self._options.login)
             await link.ask([self._declare_exchange()])
             limit: FieldTable = {"x-max-length-bytes": QUEUE_BYTES, "x-overflow": "drop-head"}
             declare = Queue.Declare(exclusive=True, auto_delete=True, arguments=limit)
@@ -214,7 +212,7 @@ class AmqpBackplane(Backplane):
         self._why = why
         self._tell(state, why)
 
-    def _require_link(self) -> AmqpLink:
+    def _require_link(self) -> Link:
         if self._link is None:
             raise LinkDown(self._why)
         return self._link
@@ -235,15 +233,13 @@ class AmqpBackplane(Backplane):
             pass  # the same
 
     def _declare_exchange(self, passive: bool = False) -> Frame:
-        return Exchange.Declare(exchange=self._settings.exchange, passive=passive)
+        return Exchange.Declare(exchange=self._options.exchange, passive=passive)
 
     def _bind(self, subject: str) -> Frame:
-        return Queue.Bind(queue=self._queue, exchange=self._settings.exchange, routing_key=subject)
+        return Queue.Bind(queue=self._queue, exchange=self._options.exchange, routing_key=subject)
 
     def _unbind(self, subject: str) -> Frame:
-        return Queue.Unbind(
-            queue=self._queue, exchange=self._settings.exchange, routing_key=subject
-        )
+        return Queue.Unbind(queue=self._queue, exchange=self._options.exchange, routing_key=subject)
 
 
 def _words(error: Exception) -> str:

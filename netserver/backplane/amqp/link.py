@@ -14,8 +14,8 @@ from pamqp.common import FieldTable
 from pamqp.header import ProtocolHeader
 from pamqp.heartbeat import Heartbeat
 
-from netserver.backplane.amqp_returns import Returns
-from netserver.backplane.amqp_wire import Content, Incoming, Reader, WireError, message, method
+from netserver.backplane.amqp.returns import Returns
+from netserver.backplane.amqp.wire import Content, Incoming, Reader, WireError, message, method
 from netserver.backplane.errors import LinkDown
 
 # Called with what the broker delivers: its subject, its publisher, the message.
@@ -63,7 +63,7 @@ class _Question:
     answered: asyncio.Future[Frame]
 
 
-class AmqpLink(asyncio.Protocol):
+class Link(asyncio.Protocol):
     """Belongs to the loop that it was made on.
 
     Why not aio-pika: it carries a third as many messages (measured), for it goes through tasks with
