@@ -8,8 +8,7 @@ goes past the rest in four places, all named in this file:
 
 - ``_process_msg``, ``_process_ping`` and ``_process_pong``, which its parser calls, are ours: what
   arrives is handed on at once, with no queue and no task;
-- its transport is a `Pipe`, which drops what is unsent when it is closed, and over which a `Link`
-  writes by itself, once per round of the loop;
+- ``_transport`` is a `Pipe`, into which a `Link` writes by itself;
 - ``_reading_task`` tells, by its end, that the connection has been lost, for whatever reason;
 - it never reconnects: a lost link is replaced by a new one.
 """
@@ -25,17 +24,14 @@ from typing import Any, TypeAlias
 
 from nats import errors
 from nats.aio.client import Client
-from nats.aio.transport import TcpTransport
 
 from netserver.backplane.errors import LinkDown
 from netserver.backplane.nats_inbox import MOST_OPEN, SETTLE_FROM, STATUS, Answer, Inbox
+from netserver.backplane.nats_pipe import Pipe
 from netserver.backplane.url import Address
 
 # Longest wait for each step of connecting, seconds: TCP, the greeting, TLS, the answer.
 CONNECT_TIMEOUT = 2
-
-# Bytes written at once at the latest; the mark at which asyncio and uvloop let writers wait.
-FLUSH_SIZE = 64 * 1024
 
 # Bytes that may be unsent before whoever publishes waits.
 MOST_UNSENT = 256 * 1024
@@ -55,48 +51,6 @@ Deliver: TypeAlias = Callable[[int, bytes, bytes | None], None]
 _logger = logging.getLogger(__name__)
 
 
-class NotSecured(ConnectionError):
-    """The broker does not offer TLS, which was asked for."""
-
-
-class Pipe(TcpTransport):
-    """nats-py's TCP connection; what is unsent when it is closed is dropped.
-
-    Args:
-        secured: Whether anything may be written before TLS has begun.
-    """
-
-    def __init__(self, *, secured: bool) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._secured = secured
-        self._safe = not secured
-
-    def __bool__(self) -> bool:
-        return True  # or nats-py makes another one
-
-    async def connect_tls(self, *arguments: Any, **options: Any) -> None:
-        await super().connect_tls(*arguments, **options)
-        self._safe = True
-
-    def write(self, payload: bytes) -> None:
-        if not self._safe:  # CONNECT would carry the credentials
-            raise NotSecured("it does not offer TLS")
-        super().write(payload)  # type: ignore[no-untyped-call]
-
-    @property
-    def unsent(self) -> int:
-        """Bytes that the broker has not taken yet."""
-        return self._io_writer.transport.get_write_buffer_size() if self._io_writer else 0
-
-    def close(self) -> None:
-        # Not in good order: that would wait for a broker that hangs.
-        if self._io_writer is not None:
-            self._io_writer.transport.abort()
-
-    async def wait_closed(self) -> None:
-        pass
-
-
 class Link(Client):
     """One connection, from `open` until it is lost or left. Used on one event loop.
 
@@ -114,8 +68,6 @@ class Link(Client):
         self._deliver = deliver
         self._lost = lost
         self._inbox = Inbox()
-        self._out: list[bytes] = []
-        self._out_size = 0
         self._pings: deque[asyncio.Future[None]] = deque()
         self._waiting: set[asyncio.Future[Any]] = set()
         self._collecting: dict[int, Answer] = {}
@@ -168,7 +120,7 @@ class Link(Client):
     @property
     def full(self) -> bool:
         """Whether to wait for `room` before publishing more."""
-        return self._out_size + self._pipe.unsent > MOST_UNSENT
+        return self._pipe.unsent > MOST_UNSENT
 
     async def room(self) -> None:
         """Wait until the broker takes more.
@@ -177,7 +129,7 @@ class Link(Client):
             LinkDown: It was lost.
         """
         while self.check() and self.full:
-            self.push()
+            self._pipe.push()
             try:
                 await self._pipe.drain()  # type: ignore[no-untyped-call]
             except OSError as error:
@@ -195,19 +147,8 @@ class Link(Client):
 
     def write(self, *parts: bytes) -> None:
         """Send parts of the protocol, at the end of this round of the loop at the latest."""
-        if not self._out:
-            self._loop.call_soon(self.push)
-        self._out.extend(parts)
-        self._out_size += sum(map(len, parts))
-        if self._out_size > FLUSH_SIZE:
-            self.push()
-
-    def push(self) -> None:
-        """Hand what was written to the connection."""
-        if self._out and self.alive:
-            self._pipe.write(b"".join(self._out))
-        self._out.clear()
-        self._out_size = 0
+        if self.alive:
+            self._pipe.put(*parts)
 
     def publish_now(self, subject: str, payload: bytes, reply: str = "", header: str = "") -> None:
         """Publish a message, whatever the broker takes.
@@ -217,12 +158,11 @@ class Link(Client):
             header: NATS's header, from its version to its empty line; "" for none.
         """
         size = len(header) + len(payload)
-        start = (
-            f"HPUB {subject} {reply} {len(header)} {size}"
-            if header
-            else (f"PUB {subject} {reply} {size}")
-        )
-        self.write(f"{start}\r\n{header}".encode(), payload, b"\r\n")
+        if header:
+            start = f"HPUB {subject} {reply} {len(header)} {size}\r\n{header}"
+        else:
+            start = f"PUB {subject} {reply} {size}\r\n"
+        self.write(start.encode(), payload, b"\r\n")
 
     async def publish_asking(
         self, subject: str, payload: bytes, unheard: Callable[[], None]
@@ -338,9 +278,10 @@ class Link(Client):
         self.alive = False
         self._reason = reason
         self._pings.clear()
-        for each in list(self._waiting):
-            each.set_exception(LinkDown(reason))
-            each.exception()  # seen, even if nobody waits for it any more
+        for each in self._waiting:
+            if not each.done():  # in this very round of the loop
+                each.set_exception(LinkDown(reason))
+                each.exception()  # seen, even if nobody waits for it any more
         if self._settle_timer is not None:
             self._settle_timer.cancel()
         self._disposal = self._loop.create_task(self._dispose())
@@ -359,7 +300,7 @@ class Link(Client):
         answered = self._future()
         self._pings.append(answered)
         self.write(b"PING\r\n")
-        self.push()
+        self._pipe.push()
         return answered
 
     def _settle(self) -> None:
@@ -376,7 +317,8 @@ class Link(Client):
 
     async def _fail(self, error: Exception) -> None:
         if self.is_connected:
-            _logger.warning("the broker says: %s", error)
+            if not isinstance(error, errors.UnexpectedEOF):  # of which `lost` is told
+                _logger.warning("the broker says: %s", error)
         else:
             raise error  # out of `connect`, which would try again for ever
 

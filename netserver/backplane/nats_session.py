@@ -13,8 +13,9 @@ from nats import errors
 
 from netserver.backplane.base import LinkState, Tell
 from netserver.backplane.errors import BackplaneError, LinkDown
-from netserver.backplane.nats_link import INBOX, Link, NotSecured
+from netserver.backplane.nats_link import INBOX, Link
 from netserver.backplane.nats_options import DEFAULT_PORT, NatsOptions
+from netserver.backplane.nats_pipe import NotSecured
 from netserver.backplane.url import Address
 from netwire import Backoff
 from netwire.backoff import Retry
@@ -31,6 +32,9 @@ BATCH = 1000
 
 # Servers of a cluster that are learned from it, and tried after those in the URL.
 MOST_LEARNED = 16
+
+# Reasons for having no link that are remembered, to be logged once only.
+MOST_COMPLAINTS = 64
 
 # The first version that tells of messages that nobody hears.
 OLDEST = (2, 2)
@@ -65,6 +69,7 @@ class Session:
         self._routes: dict[int, tuple[str, Sink]] = {}
         self._sid = INBOX
         self._learned: list[tuple[Address, str]] = []
+        self._complaints: set[str] = set()
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self, tell: Tell) -> None:
@@ -162,10 +167,10 @@ class Session:
                 except _Refused as error:
                     if not tried.done():
                         raise
-                    _logger.warning("%s", error)
+                    self._complain(str(error))
                     continue
                 except (OSError, ValueError, errors.Error, LinkDown) as error:
-                    _logger.info("%s: %s", server, error or type(error).__name__)
+                    self._complain(f"{server}: {str(error) or type(error).__name__}")
                     continue
                 except Exception:  # of a library's bug we cannot know; giving up would be worse
                     _logger.exception("%s cannot be joined", server)
@@ -181,6 +186,13 @@ class Session:
             delay = retry.next_delay(lived, random.random)
             assert delay is not None
             await asyncio.sleep(delay)
+
+    def _complain(self, why: str) -> None:
+        # Once each, until it is up: it may go on for days.
+        level = logging.DEBUG if why in self._complaints else logging.WARNING
+        _logger.log(level, "no connection: %s", why)
+        if len(self._complaints) < MOST_COMPLAINTS:
+            self._complaints.add(why)
 
     def _servers(self) -> list[tuple[Address, str]]:
         """Those to try, in turn, and the names that their certificates have to be for."""
@@ -219,6 +231,7 @@ class Session:
             for each in link.discovered_servers[:MOST_LEARNED]
             if each.hostname
         ]
+        self._complaints.clear()
         self._become(LinkState.UP, f"connected to {server}")
 
     def _lost(self, link: Link, reason: str) -> None:

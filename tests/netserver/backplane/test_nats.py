@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -358,6 +359,38 @@ def test_what_breaks_the_brokers_rules_is_logged_and_harms_nothing(
     with required_nats(configuration=rules) as server:
         run(lambda: main(server))
     assert "permissions violation" in caplog.text.lower()
+
+
+class Levels(logging.Handler):
+    """Notes at which levels something is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels: asyncio.Queue[int] = asyncio.Queue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.levels.put_nowait(record.levelno)
+
+
+def test_why_there_is_no_link_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    name = "netserver.backplane.nats_session"
+    caplog.set_level(logging.DEBUG, name)
+
+    async def main(server: NatsServer) -> None:
+        server.process.stop()
+        handler = Levels()
+        logging.getLogger(name).addHandler(handler)
+        peer = Peer(make_backplane(server.url))
+        try:
+            await peer.backplane.start(peer.receive, peer.tell)
+            levels = [await handler.levels.get() for _ in range(3)]  # one for each attempt
+        finally:
+            logging.getLogger(name).removeHandler(handler)
+            await peer.backplane.close()
+        assert levels == [logging.WARNING, logging.DEBUG, logging.DEBUG]
+
+    with required_nats() as server:
+        run(lambda: main(server))
 
 
 def test_of_several_servers_one_that_is_there_is_found() -> None:
