@@ -12,7 +12,7 @@ from chat_example.plain import run_plain
 from chat_example.rules import LOBBY, ChatError, check_nick, check_room
 from chat_example.server import ChatConnection, ChatServer
 from netclient import ConnectFailed, UrlError
-from netserver import ListenError
+from netserver import BackplaneError, ListenError
 
 PAGE_PORT = 8765
 TCP_PORT = 5500
@@ -27,13 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"{error}. Is a server running already? --port and --tcp-port choose others")
     except ConnectFailed as error:
         return _fail(f"{error}. Is the server running? python -m chat_example serve starts one")
-    except (ChatError, UrlError) as error:
+    except (BackplaneError, ChatError, UrlError) as error:
         return _fail(str(error))
 
 
 def _serve(options: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    server = ChatServer()
+    server = ChatServer(cluster=options.cluster)
     host = f"[{options.host}]" if ":" in options.host else options.host
     page = server.listen(f"ws://{host}:{options.port}", ChatConnection)
     tcp = server.listen(f"tcp://{host}:{options.tcp_port}", ChatConnection)
@@ -85,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument(
         "--tcp-port", type=_port, default=TCP_PORT, help="of TCP, 0 for any (%(default)s)"
+    )
+    serve.add_argument(
+        "--cluster",
+        metavar="URL",
+        help="be one chat with the other servers that are given the same: nats://…, amqp://…, "
+        "zmq://…; with nats-server -js what was said outlives any of them (this server alone)",
     )
     join = commands.add_parser(
         "join",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from attrs import frozen
 
@@ -11,7 +11,7 @@ from chat_example.protocol import Bye, FromServer, Help, People, Rooms
 from chat_example.rules import LOBBY, ChatError, check_nick, check_room
 
 # What a command does; what it returns is the answer to the person who typed it.
-Action = Callable[[Chat, Person, Sequence[str]], FromServer | None]
+Action = Callable[[Chat, Person, Sequence[str]], Awaitable[FromServer | None]]
 
 
 @frozen(kw_only=True)
@@ -47,23 +47,26 @@ class Command:
         return f"/{name} {self.parameters}".rstrip()
 
 
-def _leave(chat: Chat, person: Person, arguments: Sequence[str]) -> None:
+async def _leave(chat: Chat, person: Person, arguments: Sequence[str]) -> None:
     if person.room == LOBBY:
         raise ChatError("same-room", f"you are in #{LOBBY}; /quit leaves the chat")
-    chat.move(person, LOBBY)
+    await chat.move(person, LOBBY)
 
 
-def _who(chat: Chat, person: Person, arguments: Sequence[str]) -> People:
+async def _who(chat: Chat, person: Person, arguments: Sequence[str]) -> People:
     room = check_room(arguments[0]) if arguments else person.room
     return People(room=room, people=chat.people(room))
 
 
-def _quit(chat: Chat, person: Person, arguments: Sequence[str]) -> Bye:
-    chat.leave(person, "left")
-    return Bye(text="goodbye")
+async def _rooms(chat: Chat, person: Person, arguments: Sequence[str]) -> Rooms:
+    return Rooms(rooms=chat.rooms())
 
 
-def _help(chat: Chat, person: Person, arguments: Sequence[str]) -> Help:
+async def _quit(chat: Chat, person: Person, arguments: Sequence[str]) -> None:
+    await chat.leave(person, Bye(text="goodbye"))
+
+
+async def _help(chat: Chat, person: Person, arguments: Sequence[str]) -> Help:
     return Help(commands={each.usage(name): each.summary for name, each in COMMANDS.items()})
 
 
@@ -74,10 +77,7 @@ COMMANDS = {
         action=lambda chat, person, given: chat.move(person, check_room(given[0])),
     ),
     "leave": Command(summary=f"go back to #{LOBBY}", action=_leave),
-    "rooms": Command(
-        summary="which rooms there are",
-        action=lambda chat, person, given: Rooms(rooms=chat.rooms()),
-    ),
+    "rooms": Command(summary="which rooms there are", action=_rooms),
     "who": Command(parameters="[ROOM]", summary="who is here, or there", action=_who),
     "msg": Command(
         parameters="NICK TEXT",
@@ -99,7 +99,7 @@ COMMANDS = {
 }
 
 
-def run_line(chat: Chat, person: Person, line: str) -> FromServer | None:
+async def run_line(chat: Chat, person: Person, line: str) -> FromServer | None:
     """Do what a person typed.
 
     Args:
@@ -113,13 +113,13 @@ def run_line(chat: Chat, person: Person, line: str) -> FromServer | None:
         ChatError: It cannot be done.
     """
     if not line.startswith("/"):
-        chat.say(person, line)
+        await chat.say(person, line)
         return None
     if line.startswith("//"):
-        chat.say(person, line[1:])
+        await chat.say(person, line[1:])
         return None
     name, _, rest = line[1:].partition(" ")
     command = COMMANDS.get(name.casefold())
     if command is None:
         raise ChatError("unknown-command", f"there is no /{name[:20]}; /help lists what there is")
-    return command.action(chat, person, command.split(name, rest))
+    return await command.action(chat, person, command.split(name, rest))

@@ -13,12 +13,14 @@ const WORTH_RETRYING = new Set([1001, 1006, 1011, 1012, 1013, 1014]);
 
 // What the page keeps of a conversation.
 const LONGEST_LOG = 1000;
+const MOST_SEEN = 1000;
 
 const byId = (id) => document.getElementById(id);
 const log = byId("log");
 const line = byId("line");
 
-const me = { nick: "", room: "", ticket: "", welcomed: false };
+const me = { nick: "", room: "", ticket: "", since: "", welcomed: false };
+const seen = new Set(); // the ids of lines, the oldest first
 let people = new Set();
 let socket = null;
 let failures = 0;
@@ -58,7 +60,7 @@ function send(message) {
 }
 
 function sayHello() {
-  send({ type: "hello", nick: me.nick, room: me.room, ticket: me.ticket });
+  send({ type: "hello", nick: me.nick, room: me.room, ticket: me.ticket, since: me.since });
 }
 
 function sendLine(text) {
@@ -79,12 +81,17 @@ const handlers = {
     line.focus();
   },
   room({ room, people: here }) {
+    if (room !== me.room) me.since = "";
     me.room = room;
     people = new Set(here);
     byId("room").textContent = `#${room}`;
     notice(`you are in #${room}`);
     showPeople();
     remember();
+  },
+  history({ recovered, position }) {
+    if (me.since && !recovered) notice("not everything that was said meanwhile may be here");
+    me.since = position;
   },
   joined({ room, nick }) {
     if (room !== me.room) return; // left meanwhile
@@ -108,12 +115,15 @@ const handlers = {
     notice(name(old), " is called ", name(nick), " now");
     showPeople();
   },
-  said({ nick, text }) {
+  said(line) {
+    const { nick, text, at } = line;
+    if (!isNew(line)) return;
     const who = nick === me.nick ? [] : [name(nick), " "];
-    add(speech("said", nick, text), ...who, text, time());
+    add(speech("said", nick, text), ...who, text, time(at));
   },
-  did({ nick, text }) {
-    add("did", name(nick), ` ${text}`, time());
+  did(line) {
+    const { nick, text, at } = line;
+    if (isNew(line)) add("did", name(nick), ` ${text}`, time(at));
   },
   whispered({ sender, to, text }) {
     const whom = sender === me.nick ? ["to ", name(to)] : [name(sender)];
@@ -148,6 +158,15 @@ const handlers = {
   },
 };
 
+// Whether a line was not shown before; from here on it was, and the room is read up to it.
+function isNew({ room, id, position }) {
+  if (room === me.room) me.since = position;
+  if (seen.has(id)) return false;
+  seen.add(id);
+  if (seen.size > MOST_SEEN) seen.delete(seen.values().next().value);
+  return true;
+}
+
 function take(message) {
   handlers[message.type]?.(message);
 }
@@ -180,8 +199,9 @@ function name(nick) {
   return colour(element("bdi", nick), nick);
 }
 
-function time() {
-  return element("time", new Date().toTimeString().slice(0, 5));
+// Seconds since the epoch of Unix, if not now.
+function time(at = Date.now() / 1000) {
+  return element("time", new Date(at * 1000).toTimeString().slice(0, 5));
 }
 
 function speech(kind, nick, text) {

@@ -4,6 +4,10 @@ Over WebSocket each is a text message; over TCP the same JSON as UTF-8, one to a
 says `Hello` once and then sends `Line` after `Line`, commands among them: what a slash means is the
 server's business alone, so that the page and the terminal need not agree on it.
 
+The server answers with `Welcome`, then `Room`, then `History` and what was said in the room before,
+and from then on tells what happens. What is said has a ``position``. A client that was cut off says
+the last one it got in its next `Hello`, on whatever server, and is sent what it missed.
+
     ws    {"type":"hello","nick":"ada","room":"lobby","ticket":""}
     tcp   256{"type":"hello","nick":"ada","room":"lobby","ticket":""}
 """
@@ -17,7 +21,15 @@ from typing import Any, TypeVar
 import attrs
 from attrs import define, field, validators
 
-from chat_example.rules import LOBBY, ChatError, check_nick, check_room, check_text, check_ticket
+from chat_example.rules import (
+    LOBBY,
+    ChatError,
+    check_nick,
+    check_room,
+    check_since,
+    check_text,
+    check_ticket,
+)
 
 # Bytes of a whole message: room for a line of `TEXT_LIMIT` whose every character is escaped
 # (\u0041), so that whoever writes too much is told so and not cut off.
@@ -25,6 +37,8 @@ MESSAGE_LIMIT = 32 * 1024
 
 
 _TEXT = validators.instance_of(str)
+_FLAG = validators.instance_of(bool)
+_TIME = validators.instance_of((float, int))
 _NAMES = validators.deep_iterable(_TEXT, validators.instance_of(list))
 _COUNTS = validators.deep_mapping(_TEXT, validators.instance_of(int), validators.instance_of(dict))
 _TEXTS = validators.deep_mapping(_TEXT, _TEXT, validators.instance_of(dict))
@@ -38,17 +52,20 @@ class Hello:
     """The first message: who comes, and to which room.
 
     ``ticket`` is what `Welcome` gave before: with it a client that lost its connection gets its
-    nickname back, though the server may not have noticed the loss yet.
+    nickname back, though the server may not have noticed the loss yet. ``since`` is the last
+    ``position`` it got in this room.
     """
 
     nick: str = field(validator=_TEXT)
     room: str = field(validator=_TEXT, default=LOBBY)
     ticket: str = field(validator=_TEXT, default="")
+    since: str = field(validator=_TEXT, default="")
 
     def __attrs_post_init__(self) -> None:
         self.nick = check_nick(self.nick)
         self.room = check_room(self.room)
         check_ticket(self.ticket)
+        check_since(self.since)
 
 
 @define(kw_only=True)
@@ -82,6 +99,20 @@ class Room:
 
 
 @define(kw_only=True)
+class History:
+    """What follows was said in the room before: since you were there, or what is kept of it.
+
+    ``recovered`` is whether that is all since the ``since`` of your `Hello`. ``position`` is where
+    it begins, for whoever is cut off before they get any of it. It comes again, not recovered,
+    should something that was said meanwhile be lost.
+    """
+
+    room: str = field(validator=_TEXT)
+    recovered: bool = field(validator=_FLAG)
+    position: str = field(validator=_TEXT)
+
+
+@define(kw_only=True)
 class Joined:
     """Somebody came into your room."""
 
@@ -109,20 +140,23 @@ class Renamed:
 
 @define(kw_only=True)
 class Said:
-    """Somebody in your room, maybe you, said something."""
+    """Somebody in your room, maybe you, said something.
+
+    ``id`` is its own on every server: what was seen before need not be shown again. ``at`` is when
+    it was said, in seconds since the epoch of Unix.
+    """
 
     room: str = field(validator=_TEXT)
     nick: str = field(validator=_TEXT)
     text: str = field(validator=_TEXT)
+    id: str = field(validator=_TEXT, default="")
+    at: float = field(validator=_TIME, default=0.0)
+    position: str = field(validator=_TEXT, default="")
 
 
 @define(kw_only=True)
-class Did:
+class Did(Said):
     """The same with ``/me``."""
-
-    room: str = field(validator=_TEXT)
-    nick: str = field(validator=_TEXT)
-    text: str = field(validator=_TEXT)
 
 
 @define(kw_only=True)
@@ -177,7 +211,7 @@ class Bye:
 
 FromClient = Hello | Line
 FromServer = (
-    Welcome | Room | Joined | Left | Renamed | Said | Did
+    Welcome | Room | History | Joined | Left | Renamed | Said | Did
     | Whispered | People | Rooms | Help | Error | Bye
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from chat_example.protocol import (
     Did,
     Error,
     Help,
+    History,
     Joined,
     Left,
     People,
@@ -47,10 +48,10 @@ def render(item: Item, me: str) -> list[Fragments]:
         me: The reader's own nickname.
     """
     match item:
-        case Said(nick=nick, text=text):
-            return [[*_name(nick), ("", ": "), (_mention(text, me, nick), text)]]
         case Did(nick=nick, text=text):
             return [[(NOTICE, "* "), *_name(nick), (_mention(text, me, nick), f" {text}")]]
+        case Said(nick=nick, text=text):
+            return [[*_name(nick), ("", ": "), (_mention(text, me, nick), text)]]
         case Whispered(sender=sender, to=to, text=text):
             ends = [*_you(sender, me), (NOTICE, " to "), *_you(to, me)]
             return [[*ends, (NOTICE, ", in private: "), (PRIVATE, text)]]
@@ -65,6 +66,8 @@ def render(item: Item, me: str) -> list[Fragments]:
         case Room(room=room, people=people):
             others = [each for each in people if each != me]
             return _notice(f"you are in #{room} with {_list(others) or 'nobody else yet'}")
+        case History():
+            return _notice("not everything that was said meanwhile may be here")
         case People(room=room, people=people):
             return _notice(f"in #{room}: {_list(people) or 'nobody'}")
         case Rooms(rooms=rooms):

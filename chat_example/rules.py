@@ -20,6 +20,7 @@ BURST = 10
 
 _ROOM = re.compile(r"[\w.-]+")
 _TICKET = re.compile(r"[\w-]{0,64}", re.ASCII)
+_SINCE = re.compile(r"(\d{1,18}@[\w.:+-]{1,64})?", re.ASCII)
 
 
 class ChatError(Exception):
@@ -99,6 +100,16 @@ def check_ticket(ticket: str) -> None:
     """
     if not _TICKET.fullmatch(ticket):
         raise ChatError("bad-ticket", "that is no ticket of this server")
+
+
+def check_since(since: str) -> None:
+    """Let through how far somebody has read, as the server tells it, or nothing.
+
+    Raises:
+        ChatError: It cannot be that.
+    """
+    if not _SINCE.fullmatch(since):
+        raise ChatError("bad-since", "no server of this chat has said that you have read so far")
 
 
 class Pace:

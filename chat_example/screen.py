@@ -13,6 +13,7 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 
+from chat_example.protocol import Said
 from chat_example.render import NOTICE, Fragments, colour, render
 from chat_example.session import Item, Session
 
@@ -39,8 +40,9 @@ async def run_screen(url: str, nick: str, room: str) -> int:
     """
 
     def show(item: Item) -> None:
+        at = time.localtime(item.at if isinstance(item, Said) else None)
         for line in render(item, session.nick):
-            now = time.strftime("%H:%M ")
+            now = time.strftime("%H:%M ", at)
             print_formatted_text(FormattedText([(NOTICE, now), *line]))
         prompt.app.invalidate()
 

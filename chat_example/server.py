@@ -5,11 +5,22 @@ from __future__ import annotations
 import time
 from importlib.resources import files
 
-from chat_example.chat import Chat, Person
+from chat_example.chat import Chat, Person, begin_history
 from chat_example.commands import COMMANDS, run_line
-from chat_example.protocol import FROM_CLIENT, MESSAGE_LIMIT, Bye, Error, Hello, decode, encode
+from chat_example.protocol import FROM_CLIENT, MESSAGE_LIMIT, Error, Hello, decode, encode
 from chat_example.rules import BURST, RATE, ChatError, Pace
-from netserver import Connection, Limits, Reject, Request, Response, Server, ServerConfig
+from netserver import (
+    ClusterConfig,
+    Connection,
+    Limits,
+    Member,
+    Recovery,
+    Reject,
+    Request,
+    Response,
+    Server,
+    ServerConfig,
+)
 
 # Messages refused for coming too fast, in a row, after which it is no accident.
 PATIENCE = 100
@@ -54,16 +65,27 @@ class ChatConnection(Connection):
         if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
             raise Reject(403, "open the chat's own page\n")
 
-    def on_message(self, message: bytes | str) -> None:
+    async def on_message(self, message: bytes | str) -> None:
         try:
             if self._is_in_time():
-                self._take(message)
+                await self._take(message)
         except ChatError as error:
             self.send(encode(Error(code=error.code, text=error.text)))
 
+    def on_recovery(self, recovery: Recovery) -> None:
+        self.send(encode(begin_history(recovery)))
+        super().on_recovery(recovery)
+
+    async def on_ask(self, ticket: bytes | str) -> str:
+        # Somebody wants the nickname of this one, wherever they are.
+        if self._person is None:
+            raise ChatError("gone", "that one has left")
+        await self.server.chat.give_way(self._person, ticket)
+        self._person = None
+        return "yours"
+
     def on_close(self, code: int, reason: str) -> None:
-        if self._person is not None:
-            self.server.chat.leave(self._person, "lost the connection" if code == 1006 else "left")
+        self.server.chat.forget(self)
 
     def _is_in_time(self) -> bool:
         tokens = self._pace.spend(time.monotonic())
@@ -74,38 +96,59 @@ class ChatConnection(Connection):
             raise ChatError("too-fast", f"at most {RATE:g} messages a second; that one is lost")
         return tokens >= 0
 
-    def _take(self, data: bytes | str) -> None:
+    async def _take(self, data: bytes | str) -> None:
         message = decode(data, FROM_CLIENT)
         chat = self.server.chat
         if isinstance(message, Hello):
             if self._person is not None:
                 raise ChatError("said-hello", "you have said hello; /nick changes the nickname")
-            self._person = chat.enter(self, message, list(COMMANDS))
+            self._person = await chat.enter(self, message, list(COMMANDS))
             return
         if self._person is None:
             raise ChatError("say-hello", "say hello first, with a nickname")
-        answer = run_line(chat, self._person, message.text)
+        answer = await run_line(chat, self._person, message.text)
         if answer is not None:
             self.send(encode(answer))
-        if isinstance(answer, Bye):
+        if self.identity is None:  # they have left
             self._person = None
 
 
+# Servers of the chat have nothing to do with others on the same broker; a nickname belongs to one
+# person.
+TOGETHER = ClusterConfig(prefix="chat", identities="refuse")
+
+
 class ChatServer(Server):
-    """A server whose listeners all lead into one chat.
+    """A server whose listeners all lead into one chat, and into that of other servers.
 
     Args:
         config: Limits and deadlines; None for the defaults, with messages as long as a chat needs.
+        cluster: The URL of the backplane that connects it with the others, the same for all; None
+            for this server alone.
+        cluster_config: How they work together; its policy for identities is to be ``refuse``.
     """
 
-    def __init__(self, config: ServerConfig | None = None) -> None:
-        super().__init__(config=config or ServerConfig(limits=Limits(message=MESSAGE_LIMIT)))
+    def __init__(
+        self,
+        config: ServerConfig | None = None,
+        *,
+        cluster: str | None = None,
+        cluster_config: ClusterConfig = TOGETHER,
+    ) -> None:
+        super().__init__(
+            config=config or ServerConfig(limits=Limits(message=MESSAGE_LIMIT)),
+            cluster=cluster,
+            cluster_config=cluster_config,
+        )
         self.chat = Chat(self)
         here = files(__package__)
         self._pages = {
             path: Response(200, here.joinpath(name).read_bytes(), content_type, HEADERS)
             for path, (name, content_type) in PAGES.items()
         }
+
+    def on_presence(self, group: str, came: tuple[Member, ...], went: tuple[Member, ...]) -> None:
+        self.chat.follow(came, went)
 
     def on_request(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -15,12 +16,14 @@ from chat_example.protocol import (
     Error,
     FromServer,
     Hello,
+    History,
     Joined,
     Left,
     Line,
     Renamed,
     Room,
     Rooms,
+    Said,
     Welcome,
     decode,
     encode,
@@ -33,6 +36,9 @@ GOODBYE = 2.0
 
 # A person looks at it, and will not wait for half a minute.
 RECONNECT = Backoff(cap=10.0)
+
+# Lines remembered, so that none is shown twice: as many as a server keeps of ten rooms.
+SEEN = 1000
 
 # A roster of a thousand people is longer than anything a client may send.
 _LIMITS = Limits(message=32 * MESSAGE_LIMIT)
@@ -84,6 +90,8 @@ class Session:
         self.failure: str | None = None
         self._show = show
         self._ticket = ""
+        self._since = ""  # how far it has read in the room
+        self._seen: deque[str] = deque(maxlen=SEEN)
         self._commands: list[str] = []
         self._rooms: set[str] = {room}
         self._client = Client(
@@ -151,7 +159,7 @@ class Session:
     async def _say_hello(self) -> None:
         self.welcomed = False
         try:
-            hello = Hello(nick=self.nick, room=self.room, ticket=self._ticket)
+            hello = Hello(nick=self.nick, room=self.room, ticket=self._ticket, since=self._since)
         except ChatError as error:
             self._refuse(error.text)
         else:
@@ -168,21 +176,29 @@ class Session:
         if isinstance(message, Error) and not self.welcomed:
             self._refuse(message.text)
             return
-        self._take(message)
-        self._show(message)
+        if self._take(message):
+            self._show(message)
         if isinstance(message, Bye):
             self.ended.set()
             await self._client.close()
 
-    def _take(self, message: FromServer) -> None:
+    def _take(self, message: FromServer) -> bool:
+        """Take a message into account; whether it is to be shown."""
         match message:
             case Welcome():
                 self.welcomed, self.refused = True, None
                 self.nick, self._ticket = message.nick, message.ticket
                 self._commands = message.commands
             case Room():
+                if message.room != self.room:
+                    self._since = ""
                 self.room, self.people = message.room, set(message.people)
                 self._rooms.add(message.room)
+            case History():
+                came_back, self._since = self._since != "", message.position
+                return came_back and not message.recovered
+            case Said():
+                return self._read(message)
             # A notice of a room that was left meanwhile may come late.
             case Joined() if message.room == self.room:
                 self.people.add(message.nick)
@@ -195,6 +211,16 @@ class Session:
                     self.nick = message.new
             case Rooms():
                 self._rooms.update(message.rooms)
+        return True
+
+    def _read(self, line: Said) -> bool:
+        """Somebody said something; whether it is new."""
+        if line.room == self.room:
+            self._since = line.position
+        if line.id in self._seen:
+            return False
+        self._seen.append(line.id)
+        return True
 
     def _refuse(self, why: str) -> None:
         self.refused = why

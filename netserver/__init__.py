@@ -5,7 +5,7 @@ from netserver import events
 from netserver.backplane.errors import BackplaneError
 from netserver.cluster.answer import Answer
 from netserver.cluster.config import ClusterConfig
-from netserver.cluster.delivery import Delivery, Outcome
+from netserver.cluster.delivery import Delivery, Outcome, Settled
 from netserver.cluster.history import Entry, History, Position, Recovery
 from netserver.cluster.presence import Member
 from netserver.cluster.rules import GroupRules
@@ -60,6 +60,7 @@ __all__ = [
     "ServerConfig",
     "ServerError",
     "ServerStatistics",
+    "Settled",
     "SlowReader",
     "State",
     "Unanswered",

@@ -21,8 +21,10 @@ from chat_example.protocol import (
     FROM_SERVER,
     FromClient,
     Hello,
+    History,
     Line,
     Room,
+    Said,
     Welcome,
     decode,
     encode,
@@ -68,6 +70,7 @@ class Person:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.ticket = ""
+        self.histories: list[History] = []
 
     def send(self, message: FromClient | bytes | str) -> None:
         self.client.send(message if isinstance(message, bytes | str) else encode(message))
@@ -76,8 +79,10 @@ class Person:
         self.send(Line(text=line))
 
     def next(self) -> object:
-        """The next message, whatever it is."""
-        return decode(self.client.recv(PATIENCE), FROM_SERVER)
+        """The next message, whatever it is; that history begins is only noted."""
+        while isinstance(message := decode(self.client.recv(PATIENCE), FROM_SERVER), History):
+            self.histories.append(message)
+        return message
 
     def expect(self, kind: type[M]) -> M:
         """The next message, which is one of a kind."""
@@ -92,9 +97,15 @@ class Person:
             if isinstance(message, kind) and where(message):
                 return message
 
-    def hello(self, nick: str, room: str = "lobby", ticket: str = "") -> Room:
+    def hear(self, text: str) -> Said:
+        """The next message, which is somebody's saying a text."""
+        said = self.expect(Said)
+        assert said.text == text, said
+        return said
+
+    def hello(self, nick: str, room: str = "lobby", ticket: str = "", since: str = "") -> Room:
         """Come in; the room as it is then."""
-        self.send(Hello(nick=nick, room=room, ticket=ticket))
+        self.send(Hello(nick=nick, room=room, ticket=ticket, since=since))
         self.ticket = self.expect(Welcome).ticket
         return self.expect(Room)
 

@@ -99,7 +99,7 @@ def test_the_page_comes_back_when_its_connection_is_cut(
     bob = visit(chat.tcp, "bob")
     ada = come_in(browser, chat, "ada")
     bob.expect(Joined)
-    (connection,) = [c for c in chat.server.connections if c.identity.nick == "ada"]
+    (connection,) = [c for c in chat.server.connections if c.identity == "ada"]
     connection.abort()
     assert bob.expect(Left).nick == "ada"
     assert bob.expect(Joined).nick == "ada"

@@ -13,6 +13,7 @@ from chat_example.protocol import (
     Error,
     FromServer,
     Help,
+    History,
     Joined,
     Left,
     People,
@@ -30,6 +31,10 @@ SHOWN: list[tuple[Item, list[str]]] = [
     (Welcome(nick="ada", ticket="", commands=[]), ["* welcome, ada; /help lists the commands"]),
     (Room(room="tea", people=["ada"]), ["* you are in #tea with nobody else yet"]),
     (Room(room="tea", people=["ada", "bob", "cy"]), ["* you are in #tea with bob, cy"]),
+    (
+        History(room="tea", recovered=False, position=""),
+        ["* not everything that was said meanwhile may be here"],
+    ),
     (Joined(room="tea", nick="bob"), ["* bob came in"]),
     (Left(room="tea", nick="bob", why="went to #lobby"), ["* bob went to #lobby"]),
     (Renamed(room="tea", old="bob", new="rob"), ["* bob is called rob now"]),

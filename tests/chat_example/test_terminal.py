@@ -43,17 +43,19 @@ def test_a_script_chats(chat: Chat, visit: Visit, scheme: str) -> None:
         "join", chat.url(scheme), "--nick", "ada", typed="hello\n\n/me waves\n/msg bob psst\nlast"
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
+    lines = done.stdout.splitlines()
+    lines.remove("you to bob, in private: psst")  # not in one order with what rooms are told
+    assert lines == [
         "* welcome, ada; /help lists the commands",
         "* you are in #lobby with bob",
         "ada: hello",
         "* ada waves",
-        "you to bob, in private: psst",
         "ada: last",
         "* goodbye",
     ]
-    for kind in (Joined, Said, Did, Whispered, Said, Left):
-        assert isinstance(bob.next(), kind)
+    heard = [type(bob.next()) for _ in range(6)]
+    heard.remove(Whispered)
+    assert heard == [Joined, Said, Did, Said, Left]
 
 
 def test_a_long_script_is_no_flood(chat: Chat) -> None:
@@ -244,7 +246,7 @@ def test_it_comes_back(chat: Chat, visit: Visit, terminal: Callable[..., Termina
     screen.wait_for("ada>")
     screen.type("/nick eve\r")
     screen.wait_for("you are called eve now")
-    (connection,) = [c for c in chat.server.connections if c.identity.nick == "eve"]
+    (connection,) = [c for c in chat.server.connections if c.identity == "eve"]
     connection.abort()
     screen.wait_for("the connection is lost; trying again")
     screen.wait_for("welcome, eve")
