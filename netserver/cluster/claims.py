@@ -6,6 +6,8 @@ import asyncio
 import logging
 import struct
 import time
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -35,9 +37,10 @@ REACHABLE = 2.0
 # How long holders of an identity elsewhere may take to say so, seconds.
 OBJECTION = 0.5
 
-# Two that claim an identity within so many seconds have not heard of each other perhaps; then the
-# later counts as the newest, by the servers' clocks. Else the claim that comes is the later one.
-CLOSE_CALL = 5.0
+# So many identities are claimed once more in each turn of so many seconds, so that many of them are
+# a trickle beside what clients send.
+BATCH = 100
+TURN = 0.1
 
 _CLAIM = struct.Struct("!Q?")  # when, nanoseconds since the epoch of Unix; and whether once more
 
@@ -72,6 +75,7 @@ class Claims:
         identities: Identities,
     ) -> None:
         self._policy = config.identities
+        self._resync = config.resync
         self._server = server
         self._sender = sender
         self._subjects = subjects
@@ -80,6 +84,31 @@ class Claims:
         self._claims: dict[str, dict[Connection, _Claim]] = {}
         self._waiting: Deadlines[_Claim] = Deadlines(self._grant)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._again = asyncio.Event()
+
+    async def run(self) -> None:
+        """Claim everything again every ``resync``, and when it is due earlier; until cancelled.
+
+        A claim can be lost without a trace where only others were cut off from each other.
+        """
+        if self._policy == "all":
+            return
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._resync):
+                    await self._again.wait()
+            self._again.clear()
+            identities = iter(list(self._claims))
+            while batch := list(islice(identities, BATCH)):
+                if self._sender.link_up:
+                    for identity in batch:
+                        self._repeat(identity)
+                await asyncio.sleep(TURN)
+
+    def _repeat(self, identity: str) -> None:
+        for claim in self._claims.get(identity, {}).values():
+            if claim.granted.done:
+                self._publish(claim, again=True)
 
     def claim(self, identity: str, connection: Connection, granted: Settled[bool]) -> None:
         """A connection wants an identity; ``granted`` is settled when it is known to others.
@@ -115,12 +144,8 @@ class Claims:
         claim.granted.settle(True)
 
     def claim_again(self) -> None:
-        """The link is up again: what others claimed meanwhile was missed."""
-        if self._policy == "all":
-            return
-        for claims in self._claims.values():
-            for claim in claims.values():
-                self._publish(claim, again=True)
+        """Others could not be heard for a while: what they claimed meanwhile was missed."""
+        self._again.set()
 
     def unheard(self, number: int) -> bool:
         """Nobody else has anything to do with the identity; whether that was one of its numbers."""
@@ -151,31 +176,33 @@ class Claims:
             stamp, again = _CLAIM.unpack(record.body)
         except struct.error:
             raise BadFrame(f"a claim of {len(record.body)} bytes") from None
+        theirs = (stamp, frame.sender)
         held = list(self._claims.get(frame.name, {}).values())
         if self._policy == "newest":
-            for claim in held:
-                self._give_way(claim, (stamp, frame.sender), again)
+            self._settle(held, theirs, "connected elsewhere", newest=True)
+        elif self._policy == "refuse" and again:
+            held = [claim for claim in held if claim.granted.done]
+            self._settle(held, theirs, "connected elsewhere, and earlier", newest=False)
         elif self._policy == "refuse":
-            if again:
-                for claim in held:
-                    if (stamp, frame.sender) < (claim.stamp, self._server):
-                        claim.connection.close(REPLACED, "connected elsewhere, and earlier")
-                return
-            first = any(
-                claim.granted.done or (claim.stamp, self._server) < (stamp, frame.sender)
-                for claim in held
-            )
+            first = any(claim.granted.done or self._rank(claim) < theirs for claim in held)
             answer = encode_record(Kind.CLAIM_ANSWER, bytes([first]), number=record.number)
             self._sender.add(self._subjects.server(frame.sender), frame.sender.hex(), answer)
 
-    def _give_way(self, claim: _Claim, theirs: tuple[int, bytes], again: bool) -> None:
-        mine = (claim.stamp, self._server)
-        recent = time.time_ns() - claim.stamp < CLOSE_CALL * 1e9
-        if (recent or again) and mine > theirs:
-            if not again:
+    def _settle(
+        self, held: list[_Claim], theirs: tuple[int, bytes], reason: str, *, newest: bool
+    ) -> None:
+        """Close those that may not stay beside another server's, and object for one that may.
+
+        Both servers come to the same by the clocks in their claims, however late those come.
+        """
+        for claim in held:
+            if (self._rank(claim) > theirs) is newest:
                 self._publish(claim, again=True)
-        else:
-            claim.connection.close(REPLACED, "connected elsewhere")
+            else:
+                claim.connection.close(REPLACED, reason)
+
+    def _rank(self, claim: _Claim) -> tuple[int, bytes]:
+        return claim.stamp, self._server
 
     def take_answer(self, frame: Frame, record: Record) -> None:
         """A server that may have a connection of the identity says whether it has."""

@@ -39,7 +39,8 @@ class ClusterConfig:
         probe_timeout: How long the broker may take to answer, seconds, before the link is dropped
             and made anew. It is asked every ``heartbeat``.
         resync: How often the servers compare what they know of a group's members, seconds, so that
-            a notice that was lost is made up for.
+            a notice that was lost is made up for; and how often each repeats which identities are
+            connected to it, where not ``all`` connections of one may stay.
     """
 
     prefix: str = field(default="foreman", validator=_word)

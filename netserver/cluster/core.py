@@ -110,7 +110,7 @@ class Core:
         for group in self._server.groups.watched:
             self.roll.watch(group)
         self._started = True
-        for part in (self.interest, self.sender, self.roll, self.channels):
+        for part in (self.interest, self.sender, self.claims, self.roll, self.channels):
             self._spawn(part.run())
         self._spawn(self._probe())
 

@@ -71,6 +71,7 @@ class Incoming:
         self._id = id
         self._subjects = subjects
         self._router = router
+        self._claims = claims
         self._roll = roll
         self._complained = -COMPLAIN
         self.frames = 0
@@ -113,7 +114,8 @@ class Incoming:
 
     def _take(self, subject: str, frame: Frame) -> None:
         allowed = self._allowed(subject, frame.name)
-        self._roll.hear(frame.sender.hex())
+        if self._roll.hear(frame.sender.hex()):
+            self._claims.claim_again()
         try:
             for record in frame.records:
                 if record.kind not in allowed:

@@ -274,11 +274,13 @@ class Roll:
                 # Each of the others has told its version since then, or what told it was lost.
                 self._ask_silent(now - 2 * self._resync)
 
-    def hear(self, server: str) -> None:
-        """Another server was heard from."""
-        for group in self.peers.hear(server, monotonic()):
+    def hear(self, server: str) -> bool:
+        """Another server was heard from. Returns whether it had been taken for gone."""
+        groups = self.peers.hear(server, monotonic())
+        for group in groups:
             if group in self._groups:
                 self._ask(group, server)
+        return bool(groups)
 
     def excuse(self) -> None:
         """The own link is down: nobody can be heard."""

@@ -1,4 +1,4 @@
-"""Servers on ZeroMQ in this process and in others, and a wire between them that can be cut."""
+"""Servers on ZeroMQ in this process and in others."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from attrs import define, field
+from attrs import define
 
 from netserver.backplane import make_backplane
 from netserver.backplane.zeromq import ZmqBackplane
 from tests.netserver.backplane.conftest import PATIENCE, Peer
+from tests.netserver.wire import Wire
 
 
 def zmq_of(peer: Peer) -> ZmqBackplane:
@@ -79,8 +80,7 @@ class Site:
 
     async def wire(self, port: int) -> Wire:
         wire = Wire(port)
-        wire.server = await asyncio.start_server(wire.accept, "127.0.0.1", 0)
-        wire.front = wire.server.sockets[0].getsockname()[1]
+        await wire.start()
         self.stack.push_async_callback(wire.close)
         return wire
 
@@ -117,51 +117,3 @@ class Child:
             self.process.kill()
             # What it printed is read, for a pipe that is full would not end.
             await self.process.communicate()
-
-
-@define(eq=False)
-class Wire:
-    """A TCP proxy in front of a port."""
-
-    back: int
-    front: int = 0
-    server: asyncio.Server | None = None
-    whole: bool = True
-    _ends: set[asyncio.StreamWriter] = field(factory=set)
-    _tasks: set[asyncio.Task[None]] = field(factory=set)
-
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self.whole:
-            writer.transport.abort()
-            return
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.back)
-        for source, sink in ((reader, there_writer), (there_reader, writer)):
-            self._ends.add(sink)
-            task = asyncio.create_task(self._carry(source, sink))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65536):
-                sink.write(data)
-                await sink.drain()
-        except ConnectionError:
-            pass  # cut
-        finally:
-            self._ends.discard(sink)
-            sink.close()
-
-    def cut(self) -> None:
-        self.whole = False
-        for end in list(self._ends):
-            end.transport.abort()
-
-    def mend(self) -> None:
-        self.whole = True
-
-    async def close(self) -> None:
-        assert self.server is not None
-        self.server.close()
-        self.cut()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
