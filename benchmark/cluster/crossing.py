@@ -20,16 +20,14 @@ from contextlib import asynccontextmanager
 from itertools import chain
 from pathlib import Path
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 from benchmark.cluster.backplanes import Fabric
-from benchmark.cluster.bare_plan import BarePlan, BareResult
-from benchmark.histogram import Histogram
 from benchmark.load.plan import Plan
 from benchmark.load.stream import TWINS
 from benchmark.load.timetable import Line, Timetable, read_times, split
 from benchmark.peers.foreman_server import STRICT
-from benchmark.processes import Server, run_load, run_process, run_timetable, running_server
+from benchmark.processes import Server, run_load, run_timetable, running_server
 from benchmark.servers import ServerKind
 from benchmark.timeline import SECOND, Figures, Timeline
 from benchmark.usage import cpu_seconds
@@ -188,7 +186,7 @@ async def _closed_loop(
         read_clocks()
 
     crossing = asyncio.create_task(run_load(load, None, progress, begin))
-    echoing = asyncio.create_task(_keep(plan, running, [], [], workspace, _ignore, both.wait))
+    echoing = asyncio.create_task(_keep(plan, running, [], [], workspace, ignore, both.wait))
     try:
         result = await crossing
         before = used.copy()
@@ -247,8 +245,8 @@ async def _keep(
     return found
 
 
-def _ignore(_seconds: float, _messages: int) -> None:
-    """The other loop's progress is shown."""
+def ignore(_seconds: float, _messages: int) -> None:
+    """Something else that goes on meanwhile has its progress shown."""
 
 
 def _strict(loop: str, echoed: Sequence[Figures]) -> dict[str, float]:
@@ -257,61 +255,3 @@ def _strict(loop: str, echoed: Sequence[Figures]) -> dict[str, float]:
         f"strict_{loop}_{name}_seconds": max(figures.percentile(percent) for figures in echoed)
         for name, percent in (("p50", 50), ("p99", 99), ("max", 100))
     }
-
-
-# -------------------------------------------------------------------- the bare library
-
-
-async def run_bare(plan: Crossings, fabric: Fabric, progress: Note) -> dict[str, float]:
-    """Two processes with the client library alone, in the open and then the closed loop.
-
-    Raises:
-        BenchmarkError: They do not hear each other, or something failed.
-    """
-    opened = await _run_sides(plan, fabric, None, progress)
-    before = plan.length / 2
-
-    def later(seconds: float, messages: int) -> None:
-        progress(before + seconds, messages)
-
-    closed = await _run_sides(plan, fabric, plan.in_flight, later)
-    histogram = Histogram.from_sparse(
-        chain.from_iterable(side.buckets for side in opened), max(side.maximum for side in opened)
-    )
-    return {
-        "p50_seconds": histogram.percentile(50) / SECOND,
-        "p99_seconds": histogram.percentile(99) / SECOND,
-        "max_seconds": histogram.maximum / SECOND,
-        "lost": float(sum(side.lost for side in opened)),
-        "messages_per_second": sum(side.messages / side.elapsed for side in closed),
-        "server_cpu": max(side.cpu for side in closed),
-    }
-
-
-async def _run_sides(
-    plan: Crossings, fabric: Fabric, in_flight: int | None, progress: Note
-) -> list[BareResult]:
-    where, both = fabric.bare(), asyncio.Barrier(2)
-
-    async def run(side: int) -> BareResult:
-        told = BarePlan(
-            library=fabric.name,
-            where=where,
-            side=side,
-            pairs=plan.pairs,
-            size=plan.size,
-            in_flight=in_flight,
-            rate=plan.rate,
-            warmup=plan.warmup,
-            seconds=plan.seconds,
-        )
-        module, note = "benchmark.cluster.bare", progress if side else _ignore
-        return BareResult(**await run_process(module, asdict(told), None, note, both.wait))
-
-    sides = [asyncio.create_task(run(side)) for side in range(2)]
-    try:
-        return await asyncio.gather(*sides)
-    finally:
-        for task in sides:
-            task.cancel()
-        await asyncio.wait(sides)

@@ -33,6 +33,15 @@ SCALING_HEAD = (
     *("backplane", "servers", "with\nit", "to the", "sent", "heard\nby each", "receipts"),
     *("others",),
 )
+SIMULATION_HEAD = (
+    *("servers", "clients\nthere", "subscriptions\nof a server", "sent to", "servers\nwith it"),
+    *("frames\nsent", "frames\nheard"),
+)
+MEMORY_HEAD = ("", "bytes each", "measured on", "how many", "MiB")
+RETURNING_HEAD = (
+    *("", "connected", "echoed", "reached", "in its\ngroup", "strict p99\nbefore", "p50\nafter"),
+    *("p99\nafter", "max"),
+)
 
 
 def summarize(turns: Iterable[Turn]) -> dict[str, dict[str, dict[str, float]]]:
@@ -156,6 +165,48 @@ def scaling_bars(counts: Iterable[Mapping[str, Any]]) -> list[Bar]:
     ]
 
 
+def simulation_rows(sends: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """The cells of the table, a row for each kind of message."""
+    return [
+        (
+            f"{each['servers']:,}",
+            f"{each['clients']:,}",
+            f"{each['subscriptions']:,.0f}",
+            "an identity" if each["to"] == "identity" else "a group",
+            f"{each['interested']:,}",
+            f"{each['sent']:.2f}",
+            f"{each['heard']:.2f}",
+        )
+        for each in sends
+    ]
+
+
+def memory_rows(memory: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """The cells of the table, a row for each thing."""
+    return [
+        (
+            each["what"],
+            f"{each['each']:,.0f}",
+            f"{each['sample']:,}",
+            f"{each['count']:,}",
+            f"{each['bytes'] / 2**20:,.1f}",
+        )
+        for each in memory
+    ]
+
+
+def returning_rows(returned: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """The cells of the table, a row for each backplane: seconds, and milliseconds for strict."""
+    return [
+        (
+            each["backplane"],
+            *(f"{each[name]:.2f} s" for name in ("opened", "echoed", "reached", "grouped")),
+            *(latency(each[f"strict_{name}"]) for name in ("before", "p50", "p99", "max")),
+        )
+        for each in returned
+    ]
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A table for the terminal."""
     found = plain_table(*head[1:], label=head[0])
@@ -196,3 +247,29 @@ def scaling_block(results: Results) -> str:
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return markdown_table([each.replace("\n", " ") for each in head], rows)
+
+
+def simulation_block(results: Results) -> str:
+    """The tables of what no machine here is large enough for in Markdown."""
+    part = results["rows"].get("simulation")
+    if part is None:
+        return NOT_MEASURED
+    return (
+        f"{_markdown(SIMULATION_HEAD, simulation_rows(part['sends']))}\n\n"
+        f"{_markdown(MEMORY_HEAD, memory_rows(part['memory']))}\n\n"
+        f"With {part['servers']:,} servers and {part['clients']:,} clients in all,"
+        f" {part['clients'] // part['servers']:,} on each. {provenance(results)}"
+    )
+
+
+def returning_block(results: Results) -> str:
+    """The table of the crowd that lost its server in Markdown."""
+    part = results["rows"].get("returning")
+    if part is None:
+        return NOT_MEASURED
+    shown = bars_table(map(Bar.read, part["bars"]))
+    return (
+        f"{_markdown(RETURNING_HEAD, returning_rows(part['returned']))}\n\n{shown}\n\n"
+        f"{part['clients']:,} clients, {part['strict']} strict connections."
+        f" {provenance(results)}"
+    )

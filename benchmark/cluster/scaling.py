@@ -23,7 +23,6 @@ from benchmark.load.connect import connect_all
 from benchmark.processes import Server, running_server
 from benchmark.workspace import Workspace
 
-SIZES = (1, 2, 4, 8, 16, 32)
 PROCESSES = 4
 TOGETHER = 4  # servers in one process at least, as far as there are so many
 INTERESTED = (1, 2)

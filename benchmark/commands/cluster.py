@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from attrs import asdict, define, field
+from attrs import evolve
 from rich.console import Console
 
 from benchmark import record
-from benchmark.bars import Bar
 from benchmark.brokers.process import BrokerMissing
 from benchmark.cluster import report
-from benchmark.cluster.backplanes import BACKPLANES, Fabric, broker_missing, choose
-from benchmark.cluster.crossing import ALONE, BARE, OURS, Crossings, Turn, run_bare, run_ours
-from benchmark.cluster.scaling import SIZES, count_sizes
+from benchmark.cluster.backplanes import BACKPLANES, broker_missing, choose
+from benchmark.cluster.crossing import Crossings
+from benchmark.cluster.rows import ROWS, Ground, Scale
 from benchmark.errors import BenchmarkError
 from benchmark.kept import Kept
 from benchmark.options import Commands, add_number, add_results
-from benchmark.progress import Progress
-from benchmark.workspace import Workspace, open_workspace
+from benchmark.workspace import open_workspace
 
 KEPT = Kept(
     name="cluster",
@@ -29,16 +27,12 @@ KEPT = Kept(
     blocks={
         "cluster-crossing": report.crossing_block,
         "cluster-scaling": report.scaling_block,
+        "cluster-simulation": report.simulation_block,
+        "cluster-returning": report.returning_block,
     },
 )
 
-QUICK = {
-    "rounds": 1,
-    "seconds": 0.5,
-    "warmup": 0.2,
-    "pairs": 4,
-    "sizes": (1, 4),
-}
+STRICT_RATE = 50.0  # messages a second of each strict connection
 
 
 def add_options(commands: Commands) -> None:
@@ -51,7 +45,9 @@ def add_options(commands: Commands) -> None:
         " of two servers, beside those of one server and beside two processes with nothing but the"
         " broker's client library, which publish and subscribe alike; and strict connections to"
         " both servers meanwhile. scaling: what each of up to 32 servers sends and hears for a"
-        " message that concerns two of them.",
+        " message that concerns two of them. simulation: the same to 1,000 servers, and what 10"
+        " million clients take. returning: one of two servers is killed, and all of its clients"
+        " connect to the other one at once.",
     )
     parser.add_argument(
         "--backplane",
@@ -70,6 +66,8 @@ def add_options(commands: Commands) -> None:
     rate = "messages a second that each client sends, where latencies are measured"
     add_number(parser, "--rate", float, 0.1, 10.0, "N", rate)
     add_number(parser, "--size", int, 16, 128, "BYTES", "payload of a message, bytes")
+    clients = "clients of the server that is killed"
+    add_number(parser, "--clients", int, 1, 5000, "N", clients)
     add_number(parser, "--strict", int, 1, 10, "N", "strict connections to each server")
     parser.add_argument(
         "--quick",
@@ -85,39 +83,6 @@ def add_options(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
-@define(eq=False)
-class Ground:
-    """What every row has at hand.
-
-    Attributes:
-        options: The command line, with what ``--quick`` makes of it.
-        fabrics: The backplanes, running.
-        workspace: Where files go.
-        console: Where results are shown.
-        errors: Where it is told how far it is: standard error.
-        bars: What was set as a bar, and measured so far.
-    """
-
-    options: Namespace
-    fabrics: list[Fabric]
-    workspace: Workspace
-    console: Console
-    errors: Console
-    bars: list[Bar] = field(factory=list)
-
-    def say(self, text: str) -> None:
-        """Tell how far it is."""
-        self.errors.print(text, style="dim", soft_wrap=True)
-
-    def show(self, title: str, table: Any, bars: Sequence[Bar]) -> None:
-        """Show what a row came to."""
-        self.console.print(title, soft_wrap=True)
-        self.console.print(table)
-        for bar in bars:
-            self.console.print(str(bar), soft_wrap=True)
-        self.bars += bars
-
-
 async def run(options: Namespace, arguments: Sequence[str], console: Console) -> None:
     """Measure row by row.
 
@@ -125,10 +90,7 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
         BenchmarkError: Something could not be measured; or a bar was not met, and is to be.
     """
     rows = _chosen(options.only)
-    if options.quick:
-        vars(options).update(QUICK)
-    else:
-        options.sizes = SIZES
+    plan, scale = _sized(options)
     errors = Console(stderr=True, highlight=False)
     backplanes, skipped = choose(options.backplane)
     found: dict[str, dict[str, Any]] = {}
@@ -144,7 +106,7 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
                 skipped.append(broker_missing(backplane, error))
         for line in skipped:
             errors.print(line, soft_wrap=True)
-        ground = Ground(options, fabrics, workspace, console, errors)
+        ground = Ground(plan, scale, fabrics, workspace, console, errors)
         for name in rows:
             found[name] = await ROWS[name](ground)
     record.save(
@@ -163,79 +125,30 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
         raise BenchmarkError("not met: " + "; ".join(missed))
 
 
-async def _crossing(ground: Ground) -> dict[str, Any]:
-    options = ground.options
+def _sized(options: Namespace) -> tuple[Crossings, Scale]:
     plan = Crossings(
         pairs=options.pairs,
         in_flight=options.in_flight,
         rate=options.rate,
         size=options.size,
         strict=options.strict,
-        strict_rate=50.0,
+        strict_rate=STRICT_RATE,
         seconds=options.seconds,
         warmup=options.warmup,
     )
-    sides: list[tuple[str, str, Fabric | None]] = [(ALONE, OURS, None)]
-    for fabric in ground.fabrics:
-        sides += [(fabric.name, OURS, fabric), (fabric.name, BARE, fabric)]
-    turns = []
-    with Progress(ground.errors, plan.length * len(sides) * options.rounds) as progress:
-        for number in range(options.rounds):
-            for turn in range(len(sides)):
-                name, side, on = sides[(number + turn) % len(sides)]
-                progress.begin(f"round {number + 1} of {options.rounds}, {name}, {side}")
-                if side == BARE:
-                    assert on is not None
-                    figures = await run_bare(plan, on, progress.update)
-                else:
-                    figures = await run_ours(plan, on, ground.workspace, progress.update)
-                turns.append(Turn(round=number + 1, backplane=name, side=side, figures=figures))
-                rate, p50 = figures["messages_per_second"], figures["p50_seconds"]
-                progress.end(plan.length, f"{rate:,.0f} messages/s, p50 {p50 * 1e3:.3f} ms")
-    summary = report.summarize(sorted(turns, key=lambda turn: sides_order(turn, sides)))
-    libraries = {fabric.name: BACKPLANES[fabric.name].library for fabric in ground.fabrics}
-    bars = report.crossing_bars(summary)
-    rows = report.crossing_rows(summary, libraries)
-    title = f"Between two servers: {plan.size} bytes, {plan.pairs} clients each; ms"
-    ground.show(title, report.table(report.CROSSING_HEAD, rows), bars)
-    return {
-        "settings": asdict(plan),
-        "rounds": options.rounds,
-        "libraries": libraries,
-        "summary": summary,
-        "bars": [bar.described() for bar in bars],
-        "turns": [asdict(turn) for turn in turns],
-    }
-
-
-def sides_order(turn: Turn, sides: Sequence[tuple[str, str, Fabric | None]]) -> tuple[int, int]:
-    """Sides as they are listed, each in the order of its rounds."""
-    order = [(name, side) for name, side, _ in sides]
-    return order.index((turn.backplane, turn.side)), turn.round
-
-
-async def _scaling(ground: Ground) -> dict[str, Any]:
-    messages = 20 if ground.options.quick else 200
-    counts = []
-    for fabric in ground.fabrics:
-        counts += await count_sizes(
-            fabric, ground.options.sizes, messages, ground.workspace, ground.say
-        )
-    described = [count.described() for count in counts]
-    bars = report.scaling_bars(described)
-    title = f"Many servers, two of them interested: frames for each of {messages} messages"
-    ground.show(title, report.table(report.SCALING_HEAD, report.scaling_rows(described)), bars)
-    return {
-        "messages": messages,
-        "counts": described,
-        "bars": [bar.described() for bar in bars],
-    }
-
-
-ROWS: Mapping[str, Callable[[Ground], Awaitable[dict[str, Any]]]] = {
-    "crossing": _crossing,
-    "scaling": _scaling,
-}
+    if not options.quick:
+        return plan, Scale(rounds=options.rounds, clients=options.clients, strict=options.strict)
+    return evolve(plan, pairs=4, seconds=0.5, warmup=0.2), Scale(
+        rounds=1,
+        sizes=(1, 4),
+        messages=20,
+        worlds=(10,),
+        sample=1000,
+        clients=50,
+        strict=options.strict,
+        before=0.7,
+        patience=3.0,
+    )
 
 
 def _chosen(names: str | None) -> list[str]:

@@ -24,17 +24,15 @@ from benchmark.servers import SERVERS
 from benchmark.workspace import open_workspace
 
 
-def test_messages_cross_and_others_hear_nothing(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_every_row_is_measured(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "results.json"
-    options = ("--backplane", "zmq", "--only", "crossing,scaling", "--json", str(path))
+    options = ("--backplane", "zmq", "--json", str(path))
     assert main(["cluster", "--quick", *options]) == 0
     said = capfd.readouterr()
     assert "zmq: messages/s over bare: " in said.out
     assert "round 1 of 1, zmq, bare: " in said.err
     results = json.loads(path.read_text())
-    crossing, scaling = results["rows"]["crossing"], results["rows"]["scaling"]
+    crossing, scaling, simulation, returning = results["rows"].values()
     assert list(crossing["summary"]) == [ALONE, "zmq"]
     for sides in crossing["summary"].values():
         for figures in sides.values():
@@ -50,8 +48,18 @@ def test_messages_cross_and_others_hear_nothing(
         assert [found[n, to]["sent"] for n in (1, 4)] == [1, 1]
         assert [found[n, to]["heard"] for n in (1, 4)] == [0, 1]
         assert [found[n, to]["others"] for n in (1, 4)] == [0, 0]
+    for each in simulation["sends"]:
+        receipts = each["to"] == "identity"
+        assert (each["sent"], each["heard"]) == (1 + receipts, each["interested"] + receipts)
+    assert all(each["each"] > 0 for each in simulation["memory"])
+    (returned,) = returning["returned"]
+    assert returned["served"] == returned["clients"] == 50
+    assert 0 < returned["opened"] <= returned["echoed"] <= returned["reached"]
+    assert 0 < returned["grouped"] <= returned["seconds"]
+    assert returned["strict_count"] > 0
     for block in KEPT.blocks.values():
         assert "zmq" in block(results)
+    assert "Not measured" in KEPT.blocks["cluster-crossing"]({**results, "rows": {}})
 
 
 def test_who_gets_what_it_sent_itself_is_found_out() -> None:
