@@ -24,7 +24,7 @@ from benchmark.errors import BenchmarkError
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 
 START_TIMEOUT = 50.0  # seconds; it takes 6 on an idle machine
-CONTROL_TIMEOUT = 30.0
+CALL_TIMEOUT = 30.0
 
 # One scheduler that does not spin, for it shares the CPUs with what is measured; and nothing that
 # listens to other machines.
@@ -58,23 +58,30 @@ class RabbitMq:
         """Where a client finds it, with the user that it has by default."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}"
 
-    def control(self, *arguments: str) -> None:
-        """Run ``rabbitmqctl``; it takes seconds.
+    def evaluate(self, expression: str) -> str:
+        """Have it run an expression of Erlang; ``rabbitmqctl`` would take seconds for the same.
+
+        Returns:
+            What that came to.
 
         Raises:
-            BenchmarkError: It failed.
+            BenchmarkError: It cannot be reached, or the expression failed.
         """
+        environment = self.process.environment
+        assert environment is not None
         done = subprocess.run(
-            [SCRIPTS / "rabbitmqctl", *arguments],
-            env=self.process.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=CONTROL_TIMEOUT,
+            [find_program("erl_call", "erlang-base"), "-n", environment["RABBITMQ_NODENAME"], "-e"],
+            env=environment,  # the cookie is in its home
+            input=f"{expression}.\n",
+            capture_output=True,
+            text=True,
+            timeout=CALL_TIMEOUT,
             check=False,
         )
-        if done.returncode != 0:
-            raise BenchmarkError(f"rabbitmqctl failed:\n{done.stdout.decode(errors='replace')}")
+        result = done.stdout.strip()
+        if done.returncode != 0 or not result.startswith("{ok, "):
+            raise BenchmarkError(f"{expression} failed: {result}{done.stderr}")
+        return result.removeprefix("{ok, ").removesuffix("}")
 
 
 @contextmanager

@@ -121,7 +121,9 @@ class Reader:
         try:
             _, _, value = unmarshal(frame)
         except _UNREADABLE as error:
-            raise WireError(f"a frame that cannot be read: {error}") from error
+            # The last is what is wrong; pamqp tells the address of an object before it.
+            why = error.args[-1] if error.args else type(error).__name__
+            raise WireError(f"a frame that cannot be read: {why}") from error
         if isinstance(value, ContentHeader):
             return self._take_header(value)
         if not isinstance(value, Frame):

@@ -21,7 +21,7 @@ _running = ExitStack()
 
 @frozen
 class SharedRabbitMq:
-    """RabbitMQ with TLS too. A test that ends or freezes it has it run again behind it.
+    """RabbitMQ with TLS too.
 
     Attributes:
         broker: The broker.
@@ -55,6 +55,18 @@ def shared_rabbitmq() -> SharedRabbitMq:
     }
     broker = _running.enter_context(required_rabbitmq(settings))
     return SharedRabbitMq(broker, f"amqps://guest:guest@127.0.0.1:{port}", ca, client)
+
+
+@contextmanager
+def breakable_rabbitmq() -> Iterator[SharedRabbitMq]:
+    """The shared one; it runs again after the block, whatever is done to it there."""
+    shared = shared_rabbitmq()
+    try:
+        yield shared
+    finally:
+        shared.broker.process.thaw()
+        if not shared.broker.process.ready():
+            shared.broker.process.start()
 
 
 @contextmanager

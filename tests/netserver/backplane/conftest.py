@@ -5,25 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import uvloop
 from attrs import define, field
 
 from netserver.backplane import Backplane, LinkState, make_backplane
-from tests.netserver.backplane.engines import ENGINES
+from tests.netserver.backplane.engines import ENGINES, Joining
 
 # So long may anything take that must happen, seconds.
 PATIENCE = 20.0
-
-
-class Engine(Protocol):
-    """One engine under test, its broker running."""
-
-    def url(self) -> str:
-        """The URL by which one more server joins the others."""
-        ...
 
 
 @define(eq=False)
@@ -62,7 +54,7 @@ class Peer:
 class Servers:
     """Makes servers that are joined to each other, and closes them in the end."""
 
-    def __init__(self, engine: Engine, stack: AsyncExitStack) -> None:
+    def __init__(self, engine: Joining, stack: AsyncExitStack) -> None:
         self._engine = engine
         self._stack = stack
 
@@ -77,23 +69,24 @@ Scenario: TypeAlias = Callable[[Servers], Coroutine[Any, Any, None]]
 Play: TypeAlias = Callable[[Scenario], None]
 
 
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    with ENGINES[request.param]() as engine:
-        yield engine
+# On both loops what needs no broker; links to brokers have tests of their own on both.
+LOOPS = {"memory": ("asyncio", "uvloop"), "zmq": ("asyncio", "uvloop")}
+CASES = [f"{name} {loop}" for name in ENGINES for loop in LOOPS.get(name, ("uvloop",))]
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def play(request: pytest.FixtureRequest, engine: Engine) -> Play:
-    """Runs a scenario with servers of one engine, on each kind of loop."""
-    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+@pytest.fixture(params=CASES)
+def play(request: pytest.FixtureRequest) -> Iterator[Play]:
+    """Runs a scenario with servers of each engine."""
+    name, loop = request.param.split()
+    factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+    with ENGINES[name]() as engine:
 
-    def run(scenario: Scenario) -> None:
-        async def main() -> None:
-            async with AsyncExitStack() as stack:
-                await scenario(Servers(engine, stack))
+        def run(scenario: Scenario) -> None:
+            async def main() -> None:
+                async with AsyncExitStack() as stack:
+                    await scenario(Servers(engine, stack))
 
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(main())
+            with asyncio.Runner(loop_factory=factory) as runner:
+                runner.run(main())
 
-    return run
+        yield run

@@ -61,9 +61,11 @@ def zeromq() -> Iterator[Seeded]:
 
 
 class Joining(Protocol):
-    """An engine under test."""
+    """One engine under test, its broker running."""
 
-    def url(self) -> str: ...
+    def url(self) -> str:
+        """The URL by which one more server joins the others."""
+        ...
 
 
 ENGINES: dict[str, Callable[[], AbstractContextManager[Joining]]] = {

@@ -152,14 +152,15 @@ def test_thousands_of_subjects_at_once(play: Play) -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize("size", [0, 1, 128, 65_536, 900_000])
-def test_payloads_of_every_size(play: Play, size: int) -> None:
+def test_payloads_of_every_size(play: Play) -> None:
     async def scenario(servers: Servers) -> None:
         a, b = [await servers.join() for _ in range(2)]
         await b.backplane.subscribe(["s"])
-        payload = bytes(range(256)) * (size // 256 + 1)
-        await a.backplane.publish("s", payload[:size])
-        assert await b.until_received(1) == [("s", payload[:size])]
+        longest = bytes(range(256)) * 4000
+        payloads = [longest[:size] for size in (0, 1, 128, 65_536, 900_000)]
+        for payload in payloads:
+            await a.backplane.publish("s", payload)
+        assert await b.until_received(len(payloads)) == [("s", payload) for payload in payloads]
 
     play(scenario)
 
@@ -177,14 +178,14 @@ def test_a_payload_that_is_too_large_is_refused_and_harms_nothing(play: Play) ->
     play(scenario)
 
 
-@pytest.mark.parametrize("subject", ["", ".", "a.", ".a", "a..b", "a b", "a*", ">", "ä", "x" * 201])
-def test_a_subject_that_is_none_is_refused(play: Play, subject: str) -> None:
+def test_a_subject_that_is_none_is_refused(play: Play) -> None:
     async def scenario(servers: Servers) -> None:
         a = await servers.join()
-        with pytest.raises(SubjectError):
-            await a.backplane.publish(subject, b"x")
-        with pytest.raises(SubjectError):
-            await a.backplane.subscribe([subject])
+        for subject in ("", ".", "a.", ".a", "a..b", "a b", "a*", ">", "ä", "x" * 201):
+            with pytest.raises(SubjectError):
+                await a.backplane.publish(subject, b"x")
+            with pytest.raises(SubjectError):
+                await a.backplane.subscribe([subject])
 
     play(scenario)
 

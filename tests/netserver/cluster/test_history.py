@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from netserver import Entry, GroupRules, History, Outcome
-from tests.netserver.cluster.conftest import PATIENCE, Fleet, Visitor
+from tests.netserver.cluster.conftest import PATIENCE, Fleet, Visitor, on_all_engines
 
 
 def stamp(entry: Entry) -> str:
@@ -95,6 +95,7 @@ def test_a_server_that_is_new_to_a_group_learns_its_past(fleet: Fleet) -> None:
     assert missed in ([], ["m3"])  # it may be on its way
 
 
+@on_all_engines
 def test_members_on_other_servers_get_it_too_once(fleet: Fleet) -> None:
     # Room for all: were they served anew, for having been too slow, it would be in another shape.
     rules = GroupRules(history=History(count=1000), stamp=stamp)

@@ -12,7 +12,7 @@ from benchmark.brokers.nats import nats_server
 from benchmark.brokers.process import BrokerMissing, BrokerProcess
 from netserver import ClusterConfig, GroupRules, Outcome
 from netserver.events import BackplaneDown, BackplaneUp, Event, MessagesDropped
-from tests.netserver.backplane.brokers import required_rabbitmq
+from tests.netserver.backplane.brokers import breakable_rabbitmq
 from tests.netserver.cluster.conftest import PATIENCE, Fleet, Site
 
 # Small enough to be filled, and quick to notice what hangs.
@@ -38,11 +38,11 @@ def nats() -> Iterator[tuple[str, BrokerProcess]]:
 
 @contextmanager
 def amqp() -> Iterator[tuple[str, BrokerProcess]]:
-    with required_rabbitmq() as broker:
-        yield broker.url, broker.process
+    with breakable_rabbitmq() as shared:
+        yield f"{shared.broker.url}?exchange=outage", shared.broker.process
 
 
-# RabbitMQ takes seconds to start, and is frozen only.
+# RabbitMQ takes seconds to start again, and is frozen only.
 @pytest.fixture(params=["nats killed", "nats frozen", "amqp frozen"])
 def broken(request: pytest.FixtureRequest) -> Iterator[tuple[Fleet, BrokerProcess, str]]:
     """A fleet, the process of the broker that it depends on, and what is to be done to that."""

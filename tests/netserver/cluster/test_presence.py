@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from netserver import GroupRules
-from tests.netserver.cluster.conftest import PATIENCE, Fleet, Site
+from tests.netserver.cluster.conftest import PATIENCE, Fleet, Site, on_all_engines
 
 RULES = GroupRules(presence=True)
 
@@ -21,6 +21,7 @@ def until_there(site: Site, group: str, expected: dict[str | None, Any]) -> None
         time.sleep(0.01)
 
 
+@on_all_engines
 def test_members_are_known_on_all_servers_with_what_is_told_of_them(fleet: Fleet) -> None:
     a, b = fleet.server(rules=RULES), fleet.server(rules=RULES)
     ann, ben = fleet.visit(a, "ann"), fleet.visit(b, "ben")

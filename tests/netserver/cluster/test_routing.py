@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from netserver import ClusterConfig, Connection, IdentityTaken, Outcome, Unanswered
-from tests.netserver.cluster.conftest import CONFIG, PATIENCE, Fleet
+from tests.netserver.cluster.conftest import CONFIG, PATIENCE, Fleet, on_all_engines
 
 
 def identify(connection: Connection, identity: str) -> None:
@@ -40,6 +40,7 @@ def test_that_nobody_is_there_is_told(fleet: Fleet) -> None:
     assert a.send_to("nobody", "hello", timeout=PATIENCE).wait(PATIENCE) is Outcome.NOBODY
 
 
+@on_all_engines
 def test_it_is_told_when_they_have_just_gone(fleet: Fleet) -> None:
     a, b = fleet.server(), fleet.server()
     ben = fleet.visit(b, "ben")
@@ -142,6 +143,7 @@ def test_why_there_is_no_answer_is_told(fleet: Fleet) -> None:
         a.ask("nobody", "x", timeout=PATIENCE).wait(PATIENCE)
 
 
+@on_all_engines
 def test_a_broadcast_reaches_every_server_with_a_member_once(fleet: Fleet) -> None:
     a, b, c = [fleet.server() for _ in range(3)]
     visitors = [fleet.visit(site) for site in (a, b, b, c)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,7 +24,7 @@ from netserver.backplane import (
 )
 from netserver.backplane.amqp.link import Link, Login
 from netserver.backplane.amqp.returns import Returns
-from tests.netserver.backplane.brokers import SharedRabbitMq, shared_rabbitmq
+from tests.netserver.backplane.brokers import SharedRabbitMq, breakable_rabbitmq
 from tests.netserver.backplane.conftest import PATIENCE, Peer
 
 _names = itertools.count()
@@ -31,10 +32,15 @@ _names = itertools.count()
 Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+# Where it depends on how the loop writes, closes and fails.
+on_both_loops = pytest.mark.parametrize("run", ["asyncio", "uvloop"], indirect=True)
+
+
+@pytest.fixture
 def run(request: pytest.FixtureRequest) -> Run:
-    """Runs a coroutine on each kind of loop."""
-    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+    """Runs a coroutine; on uvloop, if the test does not ask for both loops."""
+    is_plain = getattr(request, "param", "uvloop") == "asyncio"
+    factory = asyncio.new_event_loop if is_plain else uvloop.new_event_loop
 
     def run(main: Coroutine[Any, Any, None]) -> None:
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -45,12 +51,8 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 @pytest.fixture
 def shared() -> Iterator[SharedRabbitMq]:
-    """The broker, which runs again after the test, whatever the test did to it."""
-    shared = shared_rabbitmq()
-    yield shared
-    shared.broker.process.thaw()
-    if not shared.broker.process.ready():
-        shared.broker.process.start()
+    with breakable_rabbitmq() as shared:
+        yield shared
 
 
 class Peers(AsyncExitStack):
@@ -88,8 +90,18 @@ async def until_heard(source: Peer, target: Peer, subject: str) -> None:
                 continue
 
 
-async def control(shared: SharedRabbitMq, *arguments: str) -> None:
-    await asyncio.to_thread(shared.broker.control, *arguments)
+async def evaluate(shared: SharedRabbitMq, expression: str) -> None:
+    await asyncio.to_thread(shared.broker.evaluate, expression)
+
+
+async def set_memory_limit(shared: SharedRabbitMq, size: str) -> None:
+    limit = f'{{absolute, "{size}"}}'
+    await evaluate(shared, f"ok = vm_memory_monitor:set_vm_memory_high_watermark({limit})")
+
+
+async def change_password(shared: SharedRabbitMq, password: str) -> None:
+    words = f'<<"guest">>, <<"{password}">>, <<"test">>'
+    await evaluate(shared, f"ok = rabbit_auth_backend_internal:change_password({words})")
 
 
 @asynccontextmanager
@@ -162,6 +174,7 @@ def test_the_queue_goes_with_its_server(run: Run, shared: SharedRabbitMq) -> Non
     run(main())
 
 
+@on_both_loops
 def test_what_was_published_before_closing_arrives(run: Run, shared: SharedRabbitMq) -> None:
     async def main() -> None:
         async with Peers(shared.broker.url) as peers:
@@ -218,10 +231,8 @@ def test_a_queue_that_is_taken_away_is_made_anew(run: Run, shared: SharedRabbitM
         async with Peers(shared.broker.url) as peers:
             a, b = await peers.join(), await peers.join()
             await b.backplane.subscribe(["s"])
-            script = (
-                "[rabbit_amqqueue:delete(Q, false, false, <<>>) || Q <- rabbit_amqqueue:list()]."
-            )
-            await control(shared, "eval", script)
+            each = "Q <- rabbit_amqqueue:list()"
+            await evaluate(shared, f"[rabbit_amqqueue:delete(Q, false, false, <<>>) || {each}]")
             await b.until(lambda: LinkState.DOWN in [state for state, _ in b.states])
             await until_heard(a, b, "s")
 
@@ -257,6 +268,7 @@ def test_another_server_is_taken_when_the_first_is_not_there(
     run(main())
 
 
+@on_both_loops
 def test_tls_with_a_certificate_on_both_sides(run: Run, shared: SharedRabbitMq) -> None:
     async def main() -> None:
         certificates = f"&ca={shared.ca}&cert={shared.cert}"
@@ -271,6 +283,7 @@ def test_tls_with_a_certificate_on_both_sides(run: Run, shared: SharedRabbitMq) 
     run(main())
 
 
+@on_both_loops
 @pytest.mark.parametrize("certificates", ["", "ca"])
 def test_tls_that_does_not_come_about_is_told(
     run: Run, shared: SharedRabbitMq, certificates: str
@@ -322,12 +335,15 @@ def test_a_broker_that_is_killed_and_comes_back(shared: SharedRabbitMq) -> None:
     asyncio.run(main())
 
 
+@on_both_loops
 def test_a_broker_that_ends_the_connection_says_why(run: Run, shared: SharedRabbitMq) -> None:
     async def main() -> None:
         async with Peers(shared.broker.url) as peers:
             a, b = await peers.join(), await peers.join()
             await b.backplane.subscribe(["s"])
-            await control(shared, "close_all_connections", "the test says so")
+            all_of_them = "rabbit_networking:connections_local()"
+            why = "the test says so"
+            await evaluate(shared, f'rabbit_networking:close_connections({all_of_them}, "{why}")')
             await b.until(lambda: LinkState.DOWN in [state for state, _ in b.states])
             assert "CONNECTION_FORCED - the test says so" in b.states[1][1]
             await until_heard(a, b, "s")
@@ -335,6 +351,7 @@ def test_a_broker_that_ends_the_connection_says_why(run: Run, shared: SharedRabb
     run(main())
 
 
+@on_both_loops
 def test_a_frozen_broker_makes_publishers_wait_and_is_left(
     run: Run, shared: SharedRabbitMq
 ) -> None:
@@ -384,6 +401,7 @@ def test_a_frozen_broker_is_noticed_by_its_heartbeat(shared: SharedRabbitMq) -> 
     asyncio.run(main())
 
 
+@on_both_loops
 def test_a_server_leaves_a_frozen_broker(run: Run, shared: SharedRabbitMq) -> None:
     async def main() -> None:
         async with Peers(shared.broker.url) as peers:
@@ -401,7 +419,7 @@ def test_a_broker_that_is_low_on_memory_takes_nothing_for_a_while(shared: Shared
         async with Peers(shared.broker.url) as peers:
             a, b = await peers.join(), await peers.join()
             await b.backplane.subscribe(["s"])
-            await control(shared, "set_vm_memory_high_watermark", "absolute", "1MB")
+            await set_memory_limit(shared, "1MB")
             published = 0
 
             async def publish() -> None:
@@ -416,7 +434,7 @@ def test_a_broker_that_is_low_on_memory_takes_nothing_for_a_while(shared: Shared
                 before = published
                 await asyncio.wait([publishing], timeout=0.2)
             await a.backplane.restart("it does not answer")  # it is slow, and has said so
-            await control(shared, "set_vm_memory_high_watermark", "absolute", "512MB")
+            await set_memory_limit(shared, "512MB")
             await b.until_received(published + 1)
             publishing.cancel()
             assert [state for state, _ in a.states] == [LinkState.UP]
@@ -425,18 +443,31 @@ def test_a_broker_that_is_low_on_memory_takes_nothing_for_a_while(shared: Shared
 
 
 def test_a_password_that_is_changed_meanwhile_is_waited_for(
-    shared: SharedRabbitMq, caplog: pytest.LogCaptureFixture
+    shared: SharedRabbitMq, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
+        refused = asyncio.Event()
+
+        def note(record: logging.LogRecord) -> bool:
+            if "ACCESS_REFUSED" in record.getMessage():
+                refused.set()
+            return True
+
         async with Peers(shared.broker.url) as peers:
             peer = await peers.join()
-            await control(shared, "change_password", "guest", "another")
-            await peer.backplane.restart("the test says so")
-            await control(shared, "change_password", "guest", "guest")
+            await change_password(shared, "another")
+            try:
+                monkeypatch.setattr(
+                    logging.getLogger("netserver.backplane.amqp.engine"), "filters", [note]
+                )
+                await peer.backplane.restart("the test says so")
+                async with asyncio.timeout(PATIENCE):
+                    await refused.wait()
+            finally:
+                await change_password(shared, "guest")
             await until(peer, LinkState.UP)
             assert [state for state, _ in peer.states] == [
                 *(LinkState.UP, LinkState.DOWN, LinkState.UP)
             ]
 
     asyncio.run(main())
-    assert "ACCESS_REFUSED" in caplog.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pamqp.base import Frame
 from pamqp.body import ContentBody
@@ -107,6 +107,7 @@ def test_what_no_broker_sends_is_refused(data: bytes, reason: str, size: int) ->
     st.integers(0, len(STREAM)),
     st.integers(1, 80),
 )
+@example(b"\x00\x00\x80", 314, 317, 1)  # text that is no UTF-8
 def test_any_bytes_are_read_or_refused_alike_in_pieces(
     noise: bytes, start: int, stop: int, size: int
 ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -71,19 +69,6 @@ async def test_a_port_that_is_taken_is_told() -> None:
             BackplaneUrlError, match="cannot be listened on: Address already in use"
         ):
             await site.join(host=str(zmq_of(a).address))
-
-
-def test_a_library_that_is_missing_is_told() -> None:
-    program = (
-        "import sys; sys.modules['zmq'] = None\n"
-        "from netserver.backplane import MissingEngine, make_backplane\n"
-        "try: make_backplane('zmq://127.0.0.1:0')\n"
-        "except MissingEngine as error: print(error)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
-    )
-    assert done.stdout == "zmq:// needs an extra: pip install 'foreman-server[zmq]'\n", done.stderr
 
 
 def test_a_key_file_that_has_none_is_told(tmp_path: Path) -> None:
