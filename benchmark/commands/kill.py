@@ -152,7 +152,7 @@ def _title(settings: Settings) -> str:
 def _table(trials: Sequence[dict[str, Any]]) -> Table:
     """One row per run."""
     table = plain_table(
-        *("kills", "messages", "lost/doubled\n/out of order", "returns", "not re-\ncovered"),
+        *("kills", "said", "lost/doubled/\nreordered", "returns", "unre-\ncovered"),
         *("back, s\np50 / max", "presence\nright, s"),
         label="killed",
     )

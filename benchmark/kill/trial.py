@@ -157,6 +157,7 @@ class Post:
         """End it with SIGKILL."""
         assert self._child is not None
         self._child.process.kill()
+        await self._child.process.wait()
         await self.end()
 
     async def end(self) -> None:
