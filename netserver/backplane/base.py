@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import ClassVar, TypeAlias
 
-from netserver.backplane.errors import SubjectError
+from netserver.backplane.errors import PayloadTooLarge, SubjectError
 from netserver.backplane.journal import Journal
 
 # A subject on its way to the server, and what came. Called on the backplane's loop.
@@ -70,6 +70,17 @@ class Backplane(ABC):
     state: LinkState = LinkState.DOWN
     journal: Journal | None = None
 
+    def check(self, subject: str, payload: bytes) -> None:
+        """What every engine looks at before it publishes.
+
+        Raises:
+            SubjectError: The subject is none.
+            PayloadTooLarge: The message is over `max_payload`.
+        """
+        check_subject(subject)
+        if len(payload) > self.max_payload:
+            raise PayloadTooLarge(len(payload), self.max_payload)
+
     @abstractmethod
     async def start(self, receive: Receive, tell: Tell) -> None:
         """Begin to connect, and go on trying until `close`. Called once.
@@ -103,7 +114,7 @@ class Backplane(ABC):
 
         Raises:
             LinkDown: The link is not up, or was lost meanwhile.
-            PayloadTooLarge: It is over `max_payload`.
+            SubjectError, PayloadTooLarge: As `check`.
         """
 
     @abstractmethod

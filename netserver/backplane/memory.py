@@ -9,7 +9,7 @@ from typing import ClassVar
 from weakref import WeakValueDictionary
 
 from netserver.backplane.base import Backplane, LinkState, Receive, Tell, check_subject
-from netserver.backplane.errors import LinkDown, PayloadTooLarge
+from netserver.backplane.errors import LinkDown
 from netserver.backplane.url import BackplaneUrl
 
 
@@ -74,9 +74,7 @@ class MemoryBackplane(Backplane):
     async def publish(
         self, subject: str, payload: bytes, unheard: Callable[[], None] | None = None
     ) -> None:
-        check_subject(subject)
-        if len(payload) > self.max_payload:
-            raise PayloadTooLarge(len(payload), self.max_payload)
+        self.check(subject, payload)
         if self.state is not LinkState.UP:
             raise LinkDown("it is closed")
         if not self._hub.publish(self, subject, payload) and unheard is not None:

@@ -14,9 +14,9 @@ from pamqp.common import FieldTable
 from pamqp.header import ProtocolHeader
 from pamqp.heartbeat import Heartbeat
 
-from netserver.backplane.amqp.returns import Returns
 from netserver.backplane.amqp.wire import Content, Incoming, Reader, WireError, message, method
 from netserver.backplane.errors import LinkDown
+from netserver.backplane.unheard import Unheard
 
 # Called with what the broker delivers: its subject, its publisher, the message.
 Deliver: TypeAlias = Callable[[str, str | None, bytes], None]
@@ -29,6 +29,11 @@ WRITE_HIGH = 128 * 1024
 
 # Questions that are sent at once, before there is a look at whether the broker takes them.
 BATCH = 200
+
+# Messages for which it is open at most whether somebody hears them, a few MiB of callbacks; and
+# after how many of them the broker is asked.
+MOST_OPEN = 4096
+ASK_AFTER = 512
 
 # Messages after which a publisher that never pauses lets the loop read what the broker says.
 BREATH = 32
@@ -89,7 +94,7 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = Reader(body_max)
         self._frame_max = FRAME_MAX
-        self._returns = Returns()
+        self._unheard = Unheard(MOST_OPEN)
         self._questions: deque[_Question] = deque()
         self._transport: asyncio.Transport | None = None
         self._gone = asyncio.Event()
@@ -202,12 +207,12 @@ class Link(asyncio.Protocol):
             if self._published % BREATH == 0:
                 await asyncio.sleep(0)
             await self._have_room()
-            message_id = None if unheard is None else self._returns.add(unheard)
+            message_id = None if unheard is None else self._unheard.add(unheard)
             frame = Basic.Publish(0, exchange, subject, mandatory=unheard is not None)
             properties = Basic.Properties(delivery_mode=1, message_id=message_id, app_id=sender)
             self._write(message(frame, properties, body, self._frame_max))
-            if self._returns.unasked >= Returns.ASK_AFTER:
-                self._ask_for_returns()
+            if self._unheard.unasked >= ASK_AFTER:
+                self._ask_for_unheard()
             self._update_room()
 
     async def close(self) -> None:
@@ -252,7 +257,7 @@ class Link(asyncio.Protocol):
                 properties = incoming.properties
                 self._deliver(incoming.method.routing_key or "", properties.app_id, incoming.body)
             else:
-                self._returns.come_back(incoming.properties.message_id)
+                self._unheard.tell((incoming.properties.message_id or "").encode())
                 self._update_room()
         elif isinstance(incoming, Connection.Close | Channel.Close):
             self.code = incoming.reply_code
@@ -292,11 +297,11 @@ class Link(asyncio.Protocol):
             self._questions.append(_Question(answers, count, answered))
         return answered
 
-    def _ask_for_returns(self) -> None:
-        number = self._returns.ask()
+    def _ask_for_unheard(self) -> None:
+        number = self._unheard.ask()
 
         def settle(answered: asyncio.Future[Frame]) -> None:
-            self._returns.settle(number)
+            self._unheard.settle(number)
             self._update_room()
 
         # The cheapest question there is; it changes nothing.
@@ -311,8 +316,8 @@ class Link(asyncio.Protocol):
             return
         if not self._paused:
             self._write(_HEARTBEAT)
-            if self._returns.unasked:
-                self._ask_for_returns()
+            if self._unheard.unasked:
+                self._ask_for_unheard()
         self._timer = self._loop.call_later(interval, self._beat, interval)
 
     def _write(self, data: bytes) -> None:
@@ -327,7 +332,7 @@ class Link(asyncio.Protocol):
             raise LinkDown(self.why)
 
     def _update_room(self) -> None:
-        if self.why is None and (self._paused or self.blocked or self._returns.full):
+        if self.why is None and (self._paused or self.blocked or self._unheard.full):
             self._room.clear()
         else:
             self._room.set()

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from netserver.backplane.amqp.link import Login
 from netserver.backplane.errors import BackplaneUrlError
+from netserver.backplane.tls import read_context
 from netserver.backplane.url import Address, BackplaneUrl
 
 DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
@@ -53,28 +54,10 @@ class Options:
                 heartbeat=url.option("heartbeat", _heartbeat, 10),
             ),
             exchange=url.option("exchange", _exchange, "foreman"),
-            context=_context(url),
+            context=read_context(url, "amqps"),
         )
         url.refuse_options()
         return options
-
-
-def _context(url: BackplaneUrl) -> ssl.SSLContext | None:
-    authority = url.option("ca", str, "")
-    certificate = url.option("cert", str, "")
-    key = url.option("key", str, "")
-    if url.scheme != "amqps":
-        if authority or certificate or key:
-            raise BackplaneUrlError(url.shown, "has certificates, which need amqps://")
-        return None
-    try:
-        context = ssl.create_default_context(cafile=authority or None)
-        if certificate or key:
-            # Without a callable, OpenSSL would ask for the password on the terminal.
-            context.load_cert_chain(certificate or key, key or None, lambda: b"")
-    except OSError as error:  # ssl.SSLError is one
-        raise BackplaneUrlError(url.shown, f"has a certificate that fails: {error}") from error
-    return context
 
 
 def _heartbeat(text: str) -> int:

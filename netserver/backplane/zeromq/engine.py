@@ -11,7 +11,7 @@ import zmq
 from attrs import frozen
 
 from netserver.backplane.base import Backplane, LinkState, Receive, Tell, check_subject
-from netserver.backplane.errors import BackplaneUrlError, LinkDown, PayloadTooLarge
+from netserver.backplane.errors import BackplaneUrlError, LinkDown
 from netserver.backplane.url import Address, BackplaneUrl
 from netserver.backplane.zeromq import sockets
 from netserver.backplane.zeromq.curve import Gatekeeper
@@ -114,9 +114,7 @@ class ZmqBackplane(Backplane):
     async def publish(
         self, subject: str, payload: bytes, unheard: Callable[[], None] | None = None
     ) -> None:
-        check_subject(subject)
-        if len(payload) > self.max_payload:
-            raise PayloadTooLarge(len(payload), self.max_payload)
+        self.check(subject, payload)
         if not await self._up().publisher.publish(subject, payload) and unheard is not None:
             unheard()
 

@@ -22,8 +22,7 @@ from netserver.backplane import (
     LinkState,
     make_backplane,
 )
-from netserver.backplane.amqp.link import Link, Login
-from netserver.backplane.amqp.returns import Returns
+from netserver.backplane.amqp.link import ASK_AFTER, MOST_OPEN, Link, Login
 from tests.netserver.backplane.brokers import SharedRabbitMq, breakable_rabbitmq
 from tests.netserver.backplane.conftest import PATIENCE, Peer
 
@@ -198,7 +197,7 @@ def test_callbacks_of_what_was_heard_are_let_go(run: Run, shared: SharedRabbitMq
             a, b = await peers.join(), await peers.join()
             await b.backplane.subscribe(["s"])
             alive: WeakSet[Callback] = WeakSet()
-            most, count = 0, Returns.MOST + 2 * Returns.ASK_AFTER
+            most, count = 0, MOST_OPEN + 2 * ASK_AFTER
             for _ in range(count):
                 callback = Callback()
                 alive.add(callback)
@@ -207,8 +206,8 @@ def test_callbacks_of_what_was_heard_are_let_go(run: Run, shared: SharedRabbitMq
             del callback
             await b.until_received(count)
             await a.backplane.probe()
-            assert most <= Returns.MOST + 1
-            assert len(alive) <= Returns.ASK_AFTER
+            assert most <= MOST_OPEN + 1
+            assert len(alive) <= ASK_AFTER
 
     run(main())
 
@@ -458,7 +457,7 @@ def test_a_password_that_is_changed_meanwhile_is_waited_for(
             await change_password(shared, "another")
             try:
                 monkeypatch.setattr(
-                    logging.getLogger("netserver.backplane.amqp.engine"), "filters", [note]
+                    logging.getLogger("netserver.backplane.keeper"), "filters", [note]
                 )
                 await peer.backplane.restart("the test says so")
                 async with asyncio.timeout(PATIENCE):

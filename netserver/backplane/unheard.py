@@ -1,25 +1,25 @@
-"""Which messages may still come back because nobody hears them."""
+"""Which messages may still turn out to be heard by nobody."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 
-class Returns:
-    """The callbacks of messages that are on their way; bounded. Not thread-safe.
+class Unheard:
+    """The callbacks of messages that are on their way. Not thread-safe.
 
-    A broker returns what nobody hears, and says nothing of the rest. But it deals with a channel in
-    order: whatever has not come back before the answer to a later question has been heard.
+    A broker tells of what nobody hears, and says nothing of the rest. But it deals with a link in
+    order: whatever it has not told of before the answer to a later question has been heard.
+
+    Args:
+        most: Callbacks that are kept before it is `full`.
     """
 
-    # Callbacks at most, a few MiB of memory; and after how many the broker is asked.
-    MOST = 4096
-    ASK_AFTER = 512
-
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._waiting: dict[int, Callable[[], None]] = {}  # by number, and so by age
         self._number = 0
-        self._asked = 0  # the number up to which it was asked; none is asked twice
+        self._asked = 0  # the number up to which the broker was asked; none is asked twice
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -27,7 +27,7 @@ class Returns:
     @property
     def full(self) -> bool:
         """Whether the next has to wait for an answer."""
-        return len(self._waiting) >= self.MOST
+        return len(self._waiting) >= self._most
 
     @property
     def unasked(self) -> int:
@@ -38,17 +38,17 @@ class Returns:
         """Note a message that is being sent.
 
         Returns:
-            The message id to send it with.
+            The token by which the broker tells of it.
         """
         self._number += 1
         self._waiting[self._number] = unheard
         return str(self._number)
 
-    def come_back(self, message_id: str | None) -> None:
-        """Call what waits for a message that was returned; nothing happens for another's."""
-        if message_id is None or not message_id.isdecimal() or len(message_id) > 20:
+    def tell(self, token: bytes) -> None:
+        """Call what waits for a message that nobody heard; nothing happens for another's token."""
+        if not token.isdigit() or len(token) > 20:
             return
-        if (unheard := self._waiting.pop(int(message_id), None)) is not None:
+        if (unheard := self._waiting.pop(int(token), None)) is not None:
             unheard()
 
     def ask(self) -> int:
@@ -57,6 +57,6 @@ class Returns:
         return self._asked
 
     def settle(self, number: int) -> None:
-        """The answer is there: those that have not come back up to it were heard."""
+        """The answer is there: those up to the number that were not told of were heard."""
         while self._waiting and (oldest := next(iter(self._waiting))) <= number:
             del self._waiting[oldest]
