@@ -87,6 +87,8 @@ class Keeper(Generic[Server]):
         self._gone.set()
         if self.state is LinkState.UP:
             self._become(LinkState.DOWN, why)
+        elif self.state is LinkState.DOWN:
+            self.why = why
 
     async def _keep(self, tried: asyncio.Future[None]) -> None:
         """Connect, and do so again whenever the link is lost; until cancelled."""
@@ -98,6 +100,8 @@ class Keeper(Generic[Server]):
                 self._gone.clear()
                 try:
                     await self._join(server)
+                    if self._gone.is_set():  # its last answer was its last word
+                        raise LinkDown(f"{server}: {self.why}")
                 except BrokerRefuses as error:
                     if not tried.done():
                         tried.set_exception(error)

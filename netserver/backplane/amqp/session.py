@@ -156,8 +156,6 @@ class Session:
             if old := changed & bound:
                 await link.ask([self._unbind(subject) for subject in old])
             bound ^= changed
-        if link.why is not None:  # the last answer was its last word
-            raise LinkDown(link.why)
 
     # What is said and heard on it.
 

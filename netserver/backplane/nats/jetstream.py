@@ -25,11 +25,11 @@ from typing import Any
 
 from netserver.backplane.base import check_subject
 from netserver.backplane.errors import JournalError, PayloadTooLarge
-from netserver.backplane.jetstream_turns import Turns
 from netserver.backplane.journal import Follow, Journal, Page, Record
-from netserver.backplane.nats_inbox import is_unheard
-from netserver.backplane.nats_link import Link
-from netserver.backplane.nats_session import Session
+from netserver.backplane.nats.inbox import is_unheard
+from netserver.backplane.nats.link import Link
+from netserver.backplane.nats.session import Session
+from netserver.backplane.nats.turns import Turns
 
 ANSWER_TIMEOUT = 5.0  # seconds; for each question to the broker
 OPEN_ATTEMPTS = 3  # of which a cluster may need some while it chooses a leader

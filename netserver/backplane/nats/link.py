@@ -26,8 +26,8 @@ from nats import errors
 from nats.aio.client import Client
 
 from netserver.backplane.errors import LinkDown
-from netserver.backplane.nats_inbox import MOST_OPEN, SETTLE_FROM, STATUS, Answer, Inbox
-from netserver.backplane.nats_pipe import Pipe
+from netserver.backplane.nats.inbox import SETTLE_FROM, STATUS, Answer, Inbox
+from netserver.backplane.nats.pipe import Pipe
 from netserver.backplane.url import Address
 
 # Longest wait for each step of connecting, seconds: TCP, the greeting, TLS, the answer.
@@ -172,9 +172,9 @@ class Link(Client):
         Raises:
             LinkDown: It was lost.
         """
-        if self._inbox.open_count >= SETTLE_FROM:
+        if len(self._inbox.unheard) >= SETTLE_FROM:
             self._settle()
-            while self._inbox.open_count >= MOST_OPEN:
+            while self._inbox.unheard.full:
                 await self.ping()
                 self._settle()
         elif self._settle_timer is None:
@@ -308,9 +308,9 @@ class Link(Client):
             self._settle_timer.cancel()
             self._settle_timer = None
         if self._settling is None or self._settling.done():
-            settled = self._inbox.settle()
+            number = self._inbox.unheard.ask()
             self._settling = self._ping()
-            self._settling.add_done_callback(lambda _: settled())
+            self._settling.add_done_callback(lambda _: self._inbox.unheard.settle(number))
 
     def _reading_ended(self, _: asyncio.Task[None]) -> None:
         self.lose(str(self.last_error or "the broker ended the connection"))

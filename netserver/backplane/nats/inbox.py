@@ -6,6 +6,8 @@ from collections.abc import Callable
 from secrets import token_hex
 from typing import TypeAlias
 
+from netserver.backplane.unheard import Unheard
+
 # With more messages than this for which it is open whether somebody heard them, the link asks.
 SETTLE_FROM = 1024
 
@@ -24,45 +26,29 @@ class Inbox:
     """One subscription for all that is sent back to a link, each to a token of its own.
 
     That somebody hears a message is not told by NATS; that nobody does, is, before anything that is
-    published later is dealt with. So a PONG settles all messages before its PING: whoever was not
-    told by then was heard, and `settle` forgets them.
+    published later is dealt with. So a PONG settles all messages before its PING.
 
     Attributes:
         subject: Where answers are sent, without the last word, which is the token.
+        unheard: The messages for which it is open whether somebody hears them.
     """
 
     def __init__(self) -> None:
         self.subject = f"_INBOX.{token_hex(11)}"
-        self._token = 0
-        self._unheard: dict[bytes, Callable[[], None]] = {}
+        self.unheard = Unheard(MOST_OPEN)
+        self._asked = 0
         self._answers: dict[bytes, Answer] = {}
-
-    @property
-    def open_count(self) -> int:
-        """For how many messages it is not known yet whether somebody hears them."""
-        return len(self._unheard)
 
     def publishing(self, unheard: Callable[[], None]) -> str:
         """Where to tell that nobody hears a message, and what to call then."""
-        token = self._next()
-        self._unheard[token] = unheard
-        return f"{self.subject}.{token.decode()}"
-
-    def settle(self) -> Callable[[], None]:
-        """What to call when all that is open now is settled."""
-        tokens = list(self._unheard)
-
-        def settled() -> None:
-            for each in tokens:
-                self._unheard.pop(each, None)
-
-        return settled
+        return f"{self.subject}.{self.unheard.add(unheard)}"
 
     def asking(self, answer: Answer) -> str:
         """Where to send answers, each of which is handed over until `forget`."""
-        token = self._next()
-        self._answers[token] = answer
-        return f"{self.subject}.{token.decode()}"
+        self._asked += 1
+        token = f"a{self._asked}"  # the others have numbers alone
+        self._answers[token.encode()] = answer
+        return f"{self.subject}.{token}"
 
     def forget(self, subject: str) -> None:
         """Take no more answers on one of these."""
@@ -73,12 +59,8 @@ class Inbox:
         token = subject.rpartition(b".")[2]
         if answer := self._answers.get(token):
             answer(reply, payload, header)
-        elif is_unheard(header) and (unheard := self._unheard.pop(token, None)):
-            unheard()
-
-    def _next(self) -> bytes:
-        self._token += 1
-        return b"%d" % self._token
+        elif is_unheard(header):
+            self.unheard.tell(token)
 
 
 def is_unheard(header: bytes | None) -> bool:

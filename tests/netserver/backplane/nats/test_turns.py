@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from netserver.backplane import Record
-from netserver.backplane.jetstream_turns import MOST_BYTES, MOST_RECORDS, Turns
+from netserver.backplane.nats.turns import MOST_BYTES, MOST_RECORDS, Turns
 
 
 class Heard:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,12 +18,11 @@ from benchmark.brokers.nats import NatsServer
 from benchmark.brokers.process import free_port
 from netserver.backplane import (
     BackplaneError,
-    BackplaneUrlError,
     LinkDown,
     LinkState,
     make_backplane,
 )
-from netserver.backplane.nats_inbox import MOST_OPEN
+from netserver.backplane.nats.inbox import MOST_OPEN
 from tests.netserver.backplane.brokers import required_nats
 from tests.netserver.backplane.conftest import PATIENCE, Peer
 
@@ -70,49 +67,6 @@ async def reached(a: Peer, subject: str) -> None:
         if not unheard:
             return
         await asyncio.sleep(0.02)
-
-
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("nats://", "names no host"),
-        ("nats://h:port", "is none"),
-        ("nats://token@h", r"a token is given as \?token="),
-        ("nats://u:secret@h?token=secret", "more than one of password, token, creds and nkey"),
-        ("nats://h?token=secret&nkey=/nowhere", "more than one of"),
-        ("nats://h?creds=/nowhere/at/all", "No such file"),
-        ("nats://h?nkey=/nowhere/at/all", "No such file"),
-        ("nats://h?ca=/nowhere/at/all", "need tls"),
-        ("tls+nats://h?ca=/nowhere/at/all", "certificate that fails: .*No such file"),
-        ("nats://h?history=maybe", "it is on or off"),
-        ("nats://h?stream=a.b", "up to 32 of"),
-        ("nats://h?replicas=2", "there are 1, 3 or 5"),
-        ("nats://h?speed=high&token=secret", "not known: speed"),
-    ],
-)
-def test_a_url_with_a_mistake_is_refused_without_telling_its_secrets(url: str, reason: str) -> None:
-    with pytest.raises(BackplaneUrlError, match=reason) as caught:
-        make_backplane(url)
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("option", ["creds", "nkey"])
-def test_a_file_without_a_key_in_it_is_refused(tmp_path: Path, option: str) -> None:
-    file = tmp_path / "file"
-    file.write_text("nothing of the kind\n")
-    with pytest.raises(BackplaneUrlError, match="in it"):
-        make_backplane(f"nats://h?{option}={file}")
-
-
-def test_a_library_that_is_missing_is_named_with_what_installs_it() -> None:
-    code = (
-        "import sys; sys.modules['nats'] = None\n"
-        "from netserver.backplane import make_backplane, MissingEngine\n"
-        "try: make_backplane('nats://h')\n"
-        "except MissingEngine as error: print(error)\n"
-    )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout == "nats:// needs an extra: pip install 'foreman-server[nats]'\n"
 
 
 @pytest.mark.parametrize(
@@ -373,7 +327,7 @@ class Levels(logging.Handler):
 
 
 def test_why_there_is_no_link_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    name = "netserver.backplane.nats_session"
+    name = "netserver.backplane.keeper"
     caplog.set_level(logging.DEBUG, name)
 
     async def main(server: NatsServer) -> None:

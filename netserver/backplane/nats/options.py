@@ -13,6 +13,7 @@ from attrs import define
 from nats.aio.client import RawCredentials
 
 from netserver.backplane.errors import BackplaneUrlError
+from netserver.backplane.tls import read_context
 from netserver.backplane.url import Address, BackplaneUrl
 
 DEFAULT_PORT = 4222
@@ -25,7 +26,7 @@ _STREAM = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 @define(eq=False)
-class NatsOptions:
+class Options:
     """A URL understood.
 
     Attributes:
@@ -46,7 +47,7 @@ class NatsOptions:
     replicas: int
 
     @classmethod
-    def read(cls, url: BackplaneUrl) -> NatsOptions:
+    def read(cls, url: BackplaneUrl) -> Options:
         """Understand a URL.
 
         Raises:
@@ -68,7 +69,7 @@ class NatsOptions:
         options = cls(
             shown=url.shown,
             servers=servers,
-            context=_context(url),
+            context=read_context(url, "tls+nats"),
             secret=_secret(url, has_login=first.user is not None),
             stream=stream if kept else None,
             replicas=url.option("replicas", _replicas, 1),
@@ -79,23 +80,6 @@ class NatsOptions:
 
 def _login(server: Address) -> tuple[str | None, str | None]:
     return server.user, server.password
-
-
-def _context(url: BackplaneUrl) -> ssl.SSLContext | None:
-    authority = url.option("ca", str, "")
-    certificate = url.option("cert", str, "")
-    key = url.option("key", str, "")
-    if url.scheme != "tls+nats":
-        if authority or certificate or key:
-            raise BackplaneUrlError(url.shown, "has certificates, which need tls+nats://")
-        return None
-    try:
-        context = ssl.create_default_context(cafile=authority or None)
-        if certificate or key:
-            context.load_cert_chain(certificate or key, key or None)
-    except OSError as error:  # ssl.SSLError is one
-        raise BackplaneUrlError(url.shown, f"has a certificate that fails: {error}") from error
-    return context
 
 
 def _secret(url: BackplaneUrl, *, has_login: bool) -> Callable[[], dict[str, Any]]:
