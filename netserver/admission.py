@@ -75,7 +75,7 @@ class Admission:
             if answer is not None:
                 await answer
             if isinstance(connection.identity, str):
-                await connection.server.cluster.enroll(connection, connection.identity)
+                await connection.identify(connection.identity)
         except Reject as refusal:
             self._refuse(refusal)
         except IdentityTaken as taken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Hashable, Iterable
 from threading import get_ident
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from netwire import Message, State
 if TYPE_CHECKING:
     from netserver.connection import Connection
     from netserver.outflow import Outflow
+
+logger = logging.getLogger(__name__)
 
 _OPEN = State.OPEN  # an enum's members are slow to look up
 
@@ -99,6 +102,28 @@ def broadcast(
             count += sent.deliver(connection)
         return count
     return count + _in_turns(node, own, sent)
+
+
+def relay(members: Collection[Connection], message: Message, key: Hashable = None) -> None:
+    """Send a message of somebody else's to those that can be sent it. Any thread.
+
+    Who sent it is not here to be told that the framing of one of them cannot carry it: so the
+    others are sent it, and it is logged.
+    """
+    try:
+        broadcast(members, message, key, ())
+    except ValueError:
+        for connection in members:
+            relay_to(connection, message, key)
+
+
+def relay_to(connection: Connection, message: Message, key: Hashable = None) -> bool:
+    """The same for one: whether it was taken to be sent."""
+    try:
+        return connection.send(message, key)
+    except ValueError as error:
+        logger.warning("%r is not sent a message: %s", connection, error)
+        return False
 
 
 def _in_turns(node: Node, own: list[Connection], sent: Broadcast) -> int:

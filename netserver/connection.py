@@ -12,8 +12,8 @@ from foreman import Node, NotRunning, Worker
 from netserver import handover
 from netserver.backlog import OVERHEAD
 from netserver.cluster.answer import Answer
-from netserver.cluster.history import Position, Recovery
-from netserver.cluster.presence import check_data
+from netserver.cluster.history import Position, Recovery, check_position
+from netserver.cluster.presence import as_told
 from netserver.cluster.rules import inbox_of
 from netserver.errors import Unanswered
 from netserver.events import Gap, Moved
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 Address: TypeAlias = tuple[str, int] | str | None
 
 _ids = itertools.count(1)
+
+# Why there is no answer where too many questions wait for `on_ask` already.
+TOO_BUSY = "too many questions wait for it"
 
 _NO_REQUEST = Request()
 
@@ -85,6 +88,7 @@ class Connection(Worker):
         "_enrolled",
         "_losses",
         "_overrun",
+        "_questions",
         "_shell",
         "close_code",
         "close_reason",
@@ -124,6 +128,7 @@ class Connection(Worker):
         self.close_reason = ""
         self._enrolled: tuple[str, ...] = ()  # what it is reached by; two while it changes
         self._overrun = False  # set by any thread, once: other threads sent too much
+        self._questions = 0  # what waits for `on_ask`, bytes
         self._losses: Losses | None = None  # made by whichever thread loses something first
 
     def __repr__(self) -> str:
@@ -169,8 +174,8 @@ class Connection(Worker):
 
         What is said in the group from now on comes when this has ended. By default the messages
         are sent as they are; override it to tell the peer its position, and whether it was
-        recovered. It is called again, not recovered, should the history itself be lost, or should
-        the peer be so slow that too much was said meanwhile.
+        recovered. It is called again should the history itself be lost, or should it take so long
+        that too much was said meanwhile.
         """
         for message in recovery.messages:
             self.send(message)
@@ -263,7 +268,7 @@ class Connection(Worker):
 
         Args:
             data: What others are told of it where the group has presence (`GroupRules`): anything
-                that JSON has, at most 4 KiB of it.
+                that JSON has, at most 4 KiB of it. A copy is kept: join again to change it.
             since: Where the peer had read to, where the group has a history: `on_recovery` is
                 called with what it missed, or, without, with what is kept.
 
@@ -273,12 +278,15 @@ class Connection(Worker):
 
         Raises:
             ValueError: The name is empty, or the data cannot be told.
+            TypeError: ``since`` is no `Position`, or has something else in it than a text and a
+                whole number.
         """
         if data is None and since is None:
             membership = Membership()
         else:
-            check_data(data)
-            membership = Membership(data, since)
+            if since is not None:
+                check_position(since)
+            membership = Membership(as_told(data), since)
         server = self.server
         joined = server.groups.join(self, group, membership)
         if self.state is State.CLOSED:
@@ -314,6 +322,8 @@ class Connection(Worker):
         else:
             await cluster.enroll(self, identity)
         self.identity = identity
+        for group in self.groups:
+            cluster.look(self, group)
 
     @property
     def inbox(self) -> str | None:
@@ -428,35 +438,60 @@ class Connection(Worker):
         self, recovery: Recovery, then: Callable[[Connection, Recovery], None]
     ) -> None:
         serial = self._shell.serial
-        serial.call(self.on_recovery, recovery)
+        serial.call(self._recover, recovery)
         serial.call(then, self, recovery)
+
+    def _recover(self, recovery: Recovery) -> Awaitable[None] | None:
+        return self.on_recovery(recovery) if self._is_there else None
+
+    @property
+    def _is_there(self) -> bool:
+        """Whether callbacks may be called: it has opened, and has not ended."""
+        shell = self._shell
+        return shell.was_open and not shell.ending.over
 
     def _put_question(self, message: Message, answer: Answer) -> None:
         """Call `on_ask`, and settle the answer with what it returns. Any thread."""
-        self._run_here(self._take_question, message, answer)
+        home = self._home
+        if home is not None and home.here:
+            self._take_question(message, answer)
+        elif self._foreman is not None:  # otherwise it is gone
+            cost = len(message) + OVERHEAD
+            limit = cost + self._shell.config.receive_limit
+            if not self._post(self._take_question, (message, answer), cost, limit):
+                answer.settle(Unanswered(str(self.identity), TOO_BUSY))
 
     def _take_question(self, message: Message, answer: Answer) -> None:
-        self._shell.serial.call(self._ask, message, answer)
+        shell = self._shell
+        if self._questions > shell.config.receive_limit:
+            answer.settle(Unanswered(str(self.identity), TOO_BUSY))
+            return
+        self._questions += len(message) + OVERHEAD
+        shell.serial.call(self._ask, message, answer)
 
     def _ask(self, message: Message, answer: Answer) -> Awaitable[None] | None:
+        self._questions -= len(message) + OVERHEAD
         try:
+            if not self._is_there:
+                raise NotRunning("it has gone")
             result = self.on_ask(message)
+            if isawaitable(result):
+                return self._await_answer(result, answer)
+            check_message(result)
         except Exception as error:
             answer.settle(Unanswered(str(self.identity), str(error) or repr(error)))
-            return None
-        if isawaitable(result):
-            return self._await_answer(result, answer)
-        check_message(result)
-        answer.settle(result)
+        else:
+            answer.settle(result)
         return None
 
     async def _await_answer(self, result: Awaitable[Message], answer: Answer) -> None:
         try:
             given = await result
             check_message(given)
-            answer.settle(given)
         except Exception as error:
             answer.settle(Unanswered(str(self.identity), str(error) or repr(error)))
+        else:
+            answer.settle(given)
 
     # ---------------------------------------------------------------- what gave way
 

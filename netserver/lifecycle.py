@@ -127,7 +127,8 @@ class LifeCycle:
             Whether all have ended; those that have not are still there.
 
         Raises:
-            RuntimeError: It was called from a worker's callback, which cannot wait for its own end.
+            RuntimeError: It was called from a worker's callback, or on the cluster's thread, which
+                cannot wait for its own end.
         """
         self._refuse_on_node("drain")
         with self._lock:
@@ -150,7 +151,8 @@ class LifeCycle:
         callback that does not end by then is left to end with the process.
 
         Raises:
-            RuntimeError: It was called from a worker's callback, which cannot wait for its own end.
+            RuntimeError: It was called from a worker's callback, or on the cluster's thread, which
+                cannot wait for its own end.
         """
         self._refuse_on_node("close")
         with self._lock:
@@ -192,7 +194,7 @@ class LifeCycle:
         await asyncio.to_thread(self.__exit__, kind, error, traceback)
 
     def _refuse_on_node(self, name: str) -> None:
-        if any(node.here for node in self.foreman.nodes):
+        if self.cluster.here or any(node.here for node in self.foreman.nodes):
             raise RuntimeError(
                 f"Server.{name}() cannot wait for the callback it was called from; "
                 "Server.stop() does not wait, and ends run()"

@@ -96,9 +96,8 @@ async def simulate(
             sender, holder = random.sample(range(servers), 2)
             identity = f"client-{holder}-{random.randrange(clients)}"
             cluster, delivery, message = world[sender].cluster, Delivery(), bytes(SIZE)
-            size = cluster._room_for(message)
-            assert size is not None
-            cluster._core.router.send(identity, message, delivery, TIMEOUT, size)
+            assert cluster._budget.take(SIZE)
+            cluster._core.router.send(identity, message, delivery, TIMEOUT, SIZE)
             outcome = await delivery
             if outcome is not Outcome.DELIVERED:
                 raise BenchmarkError(f"{identity} was not reached: {outcome}")
@@ -138,9 +137,8 @@ async def simulate(
 
             async def send_to_group(group: str = group, others: list[int] = others) -> None:
                 cluster, message = world[random.choice(others)].cluster, bytes(SIZE)
-                size = cluster._room_for(message)
-                assert size is not None
-                cluster._send(message, group, "", size)
+                assert cluster._budget.take(SIZE)
+                cluster._broadcast(message, group, "", SIZE)
                 await cluster._core.sender.flush()
 
             await note("group", interested, send_to_group)

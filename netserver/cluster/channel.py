@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from netserver.broadcast import broadcast
+from netserver.backlog import OVERHEAD
+from netserver.broadcast import relay, relay_to
 from netserver.cluster.delivery import Delivery, Outcome
 from netserver.cluster.history import Entry, History, Log, Position, Recovery
 from netserver.cluster.past import Said
 from netserver.cluster.rules import GroupRules
+from netserver.outflow import check_message
 from netwire import Message
 
 if TYPE_CHECKING:
@@ -22,21 +24,37 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# So many messages wait until it is known what was said before them.
+# So many messages wait until it is known what was said before them, and as many bytes as are kept.
 MOST_HELD = 10_000
 
 
-# So many messages are kept for somebody who is still busy with what they missed before; with more,
-# they are served anew.
+# So many messages are kept for somebody who is still busy with what they missed before, of no more
+# bytes than the history has; with more, they are served anew.
 MOST_BEHIND = 1000
 
 
 @define(eq=False)
 class _Served:
-    """What somebody who comes was handed, and what was said since."""
+    """What somebody who comes was handed, and what was said since.
+
+    Attributes:
+        recovery: What they missed.
+        since: What was said since; None where that is too much.
+        size: How much it is, bytes.
+    """
 
     recovery: Recovery
-    since: list[Message] = field(factory=list)
+    since: list[Message] | None = field(factory=list)
+    size: int = 0
+
+    def add(self, message: Message, most: int) -> None:
+        """One more was said."""
+        if self.since is None:
+            return
+        self.since.append(message)
+        self.size += len(message) + OVERHEAD
+        if len(self.since) > MOST_BEHIND or self.size > most:
+            self.since = None
 
 
 class Channel(ABC):
@@ -109,17 +127,17 @@ class Channel(ABC):
         if not self._members and not self._served:
             return
         message = self._message(entry)
-        broadcast(self._members, message, None, ())
-        for connection, served in list(self._served.items()):
-            served.since.append(message)
-            if len(served.since) > MOST_BEHIND:
-                self._recover(connection, None)
+        relay(self._members, message)
+        for served in self._served.values():
+            served.add(message, self.rules.size + OVERHEAD)
 
     def _message(self, entry: Entry) -> Message:
         if self._stamp is None:
             return entry.message
         try:
-            return self._stamp(entry)
+            stamped = self._stamp(entry)
+            check_message(stamped)
+            return stamped
         except Exception:
             logger.exception("the stamp of group %r raised", self.group)
             return entry.message
@@ -146,10 +164,13 @@ class Channel(ABC):
         served = self._served.get(connection)
         if served is None or served.recovery is not recovery:
             return  # it has gone, or is served anew
+        if served.since is None:
+            self._recover(connection, recovery.position)
+            return
         del self._coming[connection], self._served[connection]
-        for message in served.since:
-            connection.send(message)
         self._members[connection] = None
+        for message in served.since:
+            relay_to(connection, message)
 
 
 class LocalChannel(Channel):
@@ -173,6 +194,7 @@ class LocalChannel(Channel):
         self.log.reset(epoch)
         # What was said until it is known what was said before.
         self._held: list[tuple[Message, str, Delivery | None]] = []
+        self._held_size = 0
 
     def begin(self, past: Iterable[Said]) -> None:
         """It is known what was said before, on other servers. Does nothing twice."""
@@ -189,7 +211,8 @@ class LocalChannel(Channel):
         """Something is said in the group, here or, without a delivery, on another server."""
         if not self._ready:
             self._held.append((message, id, delivery))
-            if len(self._held) >= MOST_HELD:
+            self._held_size += len(message) + OVERHEAD
+            if len(self._held) >= MOST_HELD or self._held_size > self.rules.size:
                 self.begin(())
             return
         self.log.trim()
@@ -207,4 +230,7 @@ class LocalChannel(Channel):
         return position
 
     def close(self) -> None:
-        pass
+        for _, _, delivery in self._held:
+            if delivery is not None:
+                delivery.settle(Outcome.UNKNOWN)
+        self._held.clear()

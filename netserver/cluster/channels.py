@@ -116,7 +116,7 @@ class Channels:
         if self._alone:
             channel.begin(())
         else:
-            self.past.ask(group, channel.begin)
+            self.past.ask(group, channel.rules.size, channel.begin)
         return channel
 
     def _end(self, group: str) -> None:

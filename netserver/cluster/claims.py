@@ -136,12 +136,23 @@ class Claims:
                 await self._interest.ready(self._subjects.identity(claim.identity))
         except TimeoutError:
             logger.debug("%r cannot be reached from other servers yet", claim.identity)
+        if claim.connection not in self._claims.get(claim.identity, ()):
+            claim.granted.settle(False)  # it has gone meanwhile, and nobody has to give way
+            return
         if self._policy == "refuse":
             self._publish(claim, self._waiting.add(claim, OBJECTION))
             return
         if self._policy == "newest":
             self._publish(claim)
         claim.granted.settle(True)
+
+    def give_up(self) -> None:
+        """The cluster ends: nobody is asked any more, and nobody waits for it."""
+        for task in self._tasks:
+            task.cancel()
+        for claims in self._claims.values():
+            for claim in claims.values():
+                claim.granted.settle(True)
 
     def claim_again(self) -> None:
         """Others could not be heard for a while: what they claimed meanwhile was missed."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from foreman import Worker
+from foreman import NotRunning, Worker
 from foreman.loops import new_loop
-from netserver.backplane import Backplane, BackplaneError, LinkState, make_backplane
+from netserver.backplane import Backplane, LinkState, make_backplane
 from netserver.backplane.memory import MemoryBackplane
 from netserver.cluster.answer import Answer
 from netserver.cluster.claims import REPLACED
@@ -20,7 +21,6 @@ from netserver.cluster.config import ClusterConfig
 from netserver.cluster.core import Core
 from netserver.cluster.delivery import Delivery, Outcome, Settled
 from netserver.cluster.frames import (
-    OVERHEAD,
     SERVER_ID,
     Kind,
     check_key,
@@ -118,7 +118,7 @@ class Cluster(Worker):
             self._tell,
             self._tell_presence,
         )
-        self._begun: Settled[BackplaneError | bool] = Settled()
+        self._begun: Settled[Exception | bool] = Settled()
         self._ids = 0
         self._ids_lock = Lock()
 
@@ -129,23 +129,30 @@ class Cluster(Worker):
 
         Raises:
             BackplaneError: It can never work.
+            NotRunning: The server was closed.
         """
         if not self.joined:
             return
-        self._lane.start()
+        if not self._lane.start():
+            raise NotRunning("the server was closed; make a new one")
         outcome = self._begun.wait()
-        if isinstance(outcome, BackplaneError):
+        if isinstance(outcome, Exception):
             raise outcome
 
+    @property
+    def here(self) -> bool:
+        """Whether this is its thread."""
+        return self._lane.here
+
     def stop(self) -> None:
-        """Leave the others."""
+        """Leave the others. Not on its own thread."""
         if not self._lane.stop(PATIENCE):
             logger.warning("the cluster's thread does not end; it is left behind")
 
     async def _begin(self) -> None:
         try:
             await self._core.start()
-        except BackplaneError as error:
+        except Exception as error:
             self._begun.settle(error)
             raise
         self._begun.settle(True)
@@ -167,6 +174,7 @@ class Cluster(Worker):
     def send_to(self, identity: str, message: Message, timeout: float) -> Delivery:
         """As `Server.send_to`."""
         check_name(identity)
+        _check_timeout(timeout)
         rules = self._server.groups.rules
         if rules and rules.of(inbox_of(identity)).history is not None:
             return self._send_to_inbox(identity, message, timeout)
@@ -175,10 +183,7 @@ class Cluster(Worker):
         if not self.joined or (found and self.config.identities != "all"):
             return Delivery(Outcome.DELIVERED if found else Outcome.NOBODY)
         delivery = Delivery(Outcome.DELIVERED if found else None)
-        size = self._room_for(message)
-        if size is None or not self._lane.post(
-            self._core.router.send, identity, message, delivery, timeout, size
-        ):
+        if not self._send(message, self._core.router.send, identity, message, delivery, timeout):
             delivery.settle(Outcome.REFUSED)
         return delivery
 
@@ -192,6 +197,7 @@ class Cluster(Worker):
     def ask(self, identity: str, message: Message, timeout: float) -> Answer:
         """As `Server.ask`."""
         check_name(identity)
+        _check_timeout(timeout)
         answer = Answer()
         connections = self.identities.of(identity)
         if connections:
@@ -200,10 +206,7 @@ class Cluster(Worker):
         elif not self.joined:
             answer.settle(Unanswered(identity, NOBODY))
         else:
-            size = self._room_for(message)
-            if size is None or not self._lane.post(
-                self._core.router.ask, identity, message, answer, timeout, size
-            ):
+            if not self._send(message, self._core.router.ask, identity, message, answer, timeout):
                 answer.settle(Unanswered(identity, "too much waits for the backplane"))
         return answer
 
@@ -213,11 +216,11 @@ class Cluster(Worker):
             return
         told = key if isinstance(key, str) else ""
         check_key(told)
-        size = self._room_for(message)
-        if size is not None:
-            self._lane.post(self._send, message, group, told, size)
+        if group is not None:
+            check_name(group)
+        self._send(message, self._broadcast, message, group, told)
 
-    def _send(self, message: Message, group: str | None, key: str, size: int) -> None:
+    def _broadcast(self, message: Message, group: str | None, key: str, size: int) -> None:
         core = self._core
         if group is None:
             record = encode_message(Kind.EVERYBODY, message, key=key)
@@ -232,29 +235,35 @@ class Cluster(Worker):
         check_name(group)
         if id is not None:
             check_key(id)
-        size = self._room_for(message)
-        if id is None:
+        else:
             with self._ids_lock:
                 self._ids += 1
                 id = f"{self.id.hex()}.{self._ids}"
-        say = self._core.channels.say
-        if size is None or not self._lane.post(say, group, message, id, delivery, size):
+        if not self._send(message, self._core.channels.say, group, message, id, delivery):
             delivery.settle(Outcome.REFUSED)
         return delivery
 
-    def _room_for(self, message: Message) -> int | None:
-        """Take what a message needs of the budget: its bytes; None where there is no room.
+    def _send(self, message: Message, function: Callable[..., object], *args: Any) -> bool:
+        """Take what a message needs of the budget, and call a function with it on the thread.
+
+        Its last argument is what was taken, bytes.
+
+        Returns:
+            False where there is no room, or the thread has ended.
 
         Raises:
-            ValueError: The message is longer than the backplane carries.
+            ValueError: The message is longer than the backplane carries, or a text with surrogates.
         """
         size = len(message) if isinstance(message, bytes) else len(message.encode())
-        most = self._backplane.max_payload - OVERHEAD
+        most = self._core.sender.longest
         if size > most:
             raise ValueError(f"{size} bytes are more than the {most} that go to other servers")
-        if self._budget.take(size):
-            return size
-        return None
+        if not self._budget.take(size):
+            return False
+        if self._lane.post(function, *args, size):
+            return True
+        self._budget.give_back(size)
+        return False
 
     # ---------------------------------------------------------------- who is where
 
@@ -271,19 +280,22 @@ class Cluster(Worker):
         before = connection._enrolled
         if identity in before:
             return
-        if not self.identities.add(identity, connection, self.config.identities == "refuse"):
+        earlier = self.identities.add(identity, connection, self.config.identities == "refuse")
+        if earlier is None:
             raise IdentityTaken(identity)
         connection._enrolled = (*before, identity)
         if self.config.identities == "newest":
-            for other in self.identities.of(identity):
-                if other is not connection:
-                    other.close(REPLACED, "connected elsewhere")
+            for other in earlier:  # and none that came meanwhile, which closes this one
+                other.close(REPLACED, "connected elsewhere")
         if self.joined:
             granted: Settled[bool] = Settled()
             claim = self._core.claims.claim
-            if self._lane.post(claim, identity, connection, granted) and not await granted:
+            try:
+                if self._lane.post(claim, identity, connection, granted) and not await granted:
+                    raise IdentityTaken(identity)
+            except BaseException:  # whoever waited for it may have been cancelled
                 self._withdraw(connection, (identity,))
-                raise IdentityTaken(identity)
+                raise
         # Whoever is lost meanwhile has been dismissed; whoever was lost before has not.
         gone = connection.state is State.CLOSED
         self._withdraw(connection, connection._enrolled if gone else before)
@@ -301,9 +313,11 @@ class Cluster(Worker):
         )
 
     def look(self, connection: Connection, group: str) -> None:
-        """A connection has joined or left a group."""
+        """A connection has joined or left a group, or has another identity in it."""
         if self.joined or self._server.groups.rules.matter(group):
-            self._lane.post(self._core.memberships.look, connection, group)
+            memberships = self._core.memberships
+            if memberships.expect(connection, group):
+                self._lane.post(memberships.look, connection, group)
 
     def members(self, group: str) -> list[Member]:
         """As `Server.presence`."""
@@ -325,3 +339,11 @@ class Cluster(Worker):
             invalid=core.incoming.invalid,
             dropped=self._budget.refused + core.sender.dropped,
         )
+
+
+def _check_timeout(timeout: float) -> None:
+    """Refuse what no timer takes, where it is told to who gave it."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"a timeout is a number of seconds, not {timeout!r}")
+    if not 0 <= timeout < math.inf:
+        raise ValueError(f"a timeout is finite and not negative, not {timeout!r}")

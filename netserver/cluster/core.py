@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 LAST_WORDS = 1.0
 
 
+# Between the end of a part by a bug and its new beginning, seconds: no flood in the log.
+BREATH = 1.0
+
+
 class Core:
     """The parts of a server's membership in the cluster. Owned by the cluster's thread.
 
@@ -110,20 +114,21 @@ class Core:
         for group in self._server.groups.watched:
             self.roll.watch(group)
         self._started = True
-        for part in (self.interest, self.sender, self.claims, self.roll, self.channels):
-            self._spawn(part.run())
-        self._spawn(self._probe())
-
-    def _spawn(self, main: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(main)
-        task.add_done_callback(_complain)
-        self._tasks.append(task)
+        for main in (
+            self.interest.run,
+            self.sender.run,
+            self.claims.run,
+            self.roll.run,
+            self.channels.run,
+            self._probe,
+        ):
+            self._tasks.append(asyncio.get_running_loop().create_task(_keep_going(main)))
 
     async def stop(self) -> None:
         """Say goodbye, and leave."""
         if self._started:
             self.roll.say_goodbye()
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, LinkDown):
                 async with asyncio.timeout(LAST_WORDS):
                     if self.channels.scribe is not None:
                         await self.channels.scribe.flush()
@@ -136,7 +141,9 @@ class Core:
         if tasks:
             await asyncio.wait(tasks, timeout=LAST_WORDS)
         self.channels.close()
+        self.claims.give_up()
         self.router.give_up()
+        self.sender.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await self.backplane.close()
@@ -209,6 +216,16 @@ class Core:
             self._tell(MessagesDropped(more))
 
 
-def _complain(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("a part of the cluster has ended", exc_info=error)
+async def _keep_going(main: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run a part of the cluster until cancelled.
+
+    What a part expects it deals with. Should there be a bug, in an engine's library perhaps, the
+    server is better off with a part that is begun anew than without it until its end.
+    """
+    while True:
+        try:
+            await main()
+            return
+        except Exception:
+            logger.exception("%s is begun anew", main.__qualname__)
+        await asyncio.sleep(BREATH)

@@ -7,6 +7,7 @@ function to call. It is settled once, by whichever thread knows first.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from enum import Enum
@@ -14,6 +15,8 @@ from threading import Event, Lock
 from typing import Any, Generic, TypeVar
 
 from netserver.cluster.history import Position
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -53,13 +56,13 @@ class Settled(Generic[T]):
             self._value = value
             waiting, self._waiting = self._waiting, None
         for function in waiting or ():
-            function(value)
+            _call(function, value)
         return True
 
     def then(self, function: Callable[[T], object]) -> None:
         """Call a function with it: now, when it is known, or on the thread that knows first.
 
-        The function must be quick and not raise; a connection may `send` in it.
+        The function must be quick; a connection may `send` in it. What it raises is logged.
         """
         with _lock:
             value = self._value
@@ -68,7 +71,7 @@ class Settled(Generic[T]):
                     self._waiting = []
                 self._waiting.append(function)
                 return
-        function(value)
+        _call(function, value)
 
     def wait(self, timeout: float | None = None) -> T:
         """Wait for it in a plain thread, not in a worker's callback, which would stall its node.
@@ -100,6 +103,14 @@ class Settled(Generic[T]):
             yield from future.__await__()
         assert self._value is not None
         return self._value
+
+
+def _call(function: Callable[[T], object], value: T) -> None:
+    """Whoever settles it goes on, and the others who wait are told, whatever one of them does."""
+    try:
+        function(value)
+    except Exception:
+        logger.exception("%r raised", function)
 
 
 class Delivery(Settled[Outcome]):

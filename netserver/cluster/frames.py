@@ -166,7 +166,7 @@ def encode(kind: int, flags: int, number: int, key: str, body: bytes) -> bytes:
     return _RECORD.pack(kind, flags, number, len(encoded), len(body)) + encoded + body
 
 
-def check_name(name: str) -> bytes:
+def check_name(name: object) -> bytes:
     """A name in UTF-8.
 
     Raises:
@@ -181,12 +181,15 @@ def check_name(name: str) -> bytes:
     return encoded
 
 
-def check_key(key: str) -> bytes:
+def check_key(key: object) -> bytes:
     """A key in UTF-8.
 
     Raises:
+        TypeError: It is no str.
         ValueError: It has surrogates, or is too long.
     """
+    if not isinstance(key, str):
+        raise TypeError(f"a key is a str, not {key!r}")
     encoded = key.encode()
     if len(encoded) > LONGEST_KEY:
         raise ValueError(f"a key has at most {LONGEST_KEY} bytes, not {len(encoded)}")

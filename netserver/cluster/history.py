@@ -25,6 +25,20 @@ class Position:
     offset: int
 
 
+def check_position(since: object) -> None:
+    """Refuse what is no position, such as what a client made up.
+
+    Raises:
+        TypeError: It is none, or its epoch is no str or its offset no whole number.
+    """
+    if (
+        not isinstance(since, Position)
+        or not isinstance(since.epoch, str)
+        or not isinstance(since.offset, int)
+    ):
+        raise TypeError(f"since is a Position of a str and an int, not {since!r}")
+
+
 @frozen
 class Entry:
     """One message of a group's history.

@@ -19,21 +19,24 @@ class Identities:
     def __len__(self) -> int:
         return len(self._connections)
 
-    def add(self, identity: str, connection: Connection, alone: bool = False) -> bool:
+    def add(
+        self, identity: str, connection: Connection, alone: bool = False
+    ) -> list[Connection] | None:
         """One more connection of an identity.
 
         Args:
             alone: Only if there is no other.
 
         Returns:
-            False where it was not added.
+            Those that came before it; None where it was not added.
         """
         with self._lock:
             connections = self._connections.setdefault(identity, {})
-            if alone and any(each is not connection for each in connections):
-                return False
+            before = [each for each in connections if each is not connection]
+            if alone and before:
+                return None
             connections[connection] = None
-            return True
+            return before
 
     def remove(self, identity: str, connection: Connection) -> bool:
         """One less; False when it was none."""

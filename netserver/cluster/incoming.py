@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from netserver.broadcast import broadcast
+from netserver.broadcast import relay
 from netserver.cluster.channels import Channels
 from netserver.cluster.claims import Claims
 from netserver.cluster.frames import BadFrame, Frame, Kind, Record, decode
@@ -109,8 +109,6 @@ class Incoming:
                 self._take(subject, frame)
         except BadFrame as error:
             self._complain(subject, error)
-        except Exception:
-            logger.exception("what came on %s was too much", subject)
 
     def _take(self, subject: str, frame: Frame) -> None:
         allowed = self._allowed(subject, frame.name)
@@ -120,9 +118,17 @@ class Incoming:
             for record in frame.records:
                 if record.kind not in allowed:
                     raise BadFrame(f"{record.kind.name} does not belong on {subject}")
-                self._takers[record.kind](frame, record)
+                self._hand_out(subject, frame, record)
         finally:
             self._router.send_receipts(frame.sender)
+
+    def _hand_out(self, subject: str, frame: Frame, record: Record) -> None:
+        try:
+            self._takers[record.kind](frame, record)
+        except BadFrame:
+            raise
+        except Exception as error:  # a bug of ours: the other records are none of it
+            self._complain(subject, error)
 
     def _allowed(self, subject: str, name: str) -> frozenset[Kind]:
         """What may come on a subject, which has to be the one for the name."""
@@ -144,14 +150,15 @@ class Incoming:
         raise BadFrame(f"{name!r} is not what {subject} stands for")
 
     def _take_group(self, frame: Frame, record: Record) -> None:
-        members = self._server.groups.members(frame.name)
-        broadcast(members, record.message, record.key or None, ())
+        relay(self._server.groups.members(frame.name), record.message, record.key or None)
 
     def _take_everybody(self, frame: Frame, record: Record) -> None:
-        broadcast(self._server.census.connections, record.message, record.key or None, ())
+        relay(self._server.census.connections, record.message, record.key or None)
 
-    def _complain(self, subject: str, error: BadFrame) -> None:
+    def _complain(self, subject: str, error: Exception) -> None:
         self.invalid += 1
         if monotonic() - self._complained >= COMPLAIN:
             self._complained = monotonic()
-            logger.warning("on %s came what is %s (%d so far)", subject, error, self.invalid)
+            known = None if isinstance(error, BadFrame) else error
+            text = "on %s came what cannot be used (%d so far): %s"
+            logger.warning(text, subject, self.invalid, error, exc_info=known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice, takewhile
 from time import monotonic
 
 from netserver.backplane import BackplaneError
@@ -98,14 +99,15 @@ class Interest:
 
     async def _drop(self) -> None:
         now = monotonic()
-        first = min(self._to_drop.values())
+        first = next(iter(self._to_drop.values()))  # they were put there in the order of time
         if first > now:
             try:
                 await asyncio.wait_for(self._wake.wait(), first - now)
             except TimeoutError:
                 pass
             return
-        subjects = [subject for subject, due in self._to_drop.items() if due <= now][:BATCH]
+        due = takewhile(lambda item: item[1] <= now, self._to_drop.items())
+        subjects = [subject for subject, _ in islice(due, BATCH)]
         for subject in subjects:
             del self._to_drop[subject]
             self._had.discard(subject)

@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable
 
+from netserver.backlog import OVERHEAD
 from netserver.backplane import BackplaneError, Journal, Page, Record
 from netserver.cluster.channel import Channel
 from netserver.cluster.frames import BadFrame, Kind, decode
@@ -17,7 +18,8 @@ from netwire import Backoff
 
 logger = logging.getLogger(__name__)
 
-# What comes while the rest is read; with more, it is read once more.
+# So much of what comes is held while the rest is read, and no more bytes than are kept; with more,
+# it is read once more.
 MOST_HELD = 1000
 
 AGAIN = Backoff(first=0.1, cap=2.0)
@@ -50,6 +52,7 @@ class JournalChannel(Channel):
         self._journal = journal
         self._interest = interest
         self._held: list[tuple[int, Record]] = []
+        self._held_size = 0
         self._again = False
         interest.want(subject)
         self._task: asyncio.Task[None] | None = None
@@ -73,10 +76,10 @@ class JournalChannel(Channel):
         if self._ready and previous <= self.log.last:
             self._accept(record)
             return
-        if len(self._held) < MOST_HELD:
-            self._held.append((previous, record))
-        else:
-            self._held.clear()
+        self._held.append((previous, record))
+        self._held_size += len(record.payload) + OVERHEAD
+        if len(self._held) > MOST_HELD or self._held_size > self.rules.size + OVERHEAD:
+            self._drop_held()
             self._again = True
         if self._ready:
             self.reload()
@@ -87,13 +90,14 @@ class JournalChannel(Channel):
             self._again = False
             await self._interest.ready(self._subject)
             try:
-                page = await self._journal.read(self._subject, self._have)
+                after = self._have
+                page = await self._journal.read(self._subject, after)
             except (BackplaneError, TimeoutError) as error:
                 failures += 1
                 logger.debug("history of %r cannot be read: %s", self.group, error)
                 await asyncio.sleep(AGAIN.delay(failures, random.random))
                 continue
-            self._merge(page)
+            self._merge(page, after)
             if not self._again:
                 break
         self._task = None
@@ -104,19 +108,30 @@ class JournalChannel(Channel):
         """The offset up to which nothing has to be read."""
         return self.log.last if self.log.epoch == self._journal.epoch else 0
 
-    def _merge(self, page: Page) -> None:
+    def _merge(self, page: Page, after: int) -> None:
+        if page.epoch != self.log.epoch and after:
+            # The journal was made anew while it was asked for what came behind the old one's.
+            self.log.reset(page.epoch)
+            self.begin_anew()
+            self._drop_held()
+            self._again = True
+            return
         if page.epoch != self.log.epoch or page.floor > self.log.last:
             self.log.reset(page.epoch, page.floor)
             self.begin_anew()
         for record in page.records:
             self._accept(record)
         self.log.skip(page.last)
-        held, self._held = self._held, []
+        held = self._drop_held()
         for previous, record in held:
             if previous > self.log.last:
                 self._again = True  # not even that was all
                 break
             self._accept(record)
+
+    def _drop_held(self) -> list[tuple[int, Record]]:
+        held, self._held, self._held_size = self._held, [], 0
+        return held
 
     def _accept(self, record: Record) -> None:
         if record.offset <= self.log.last:

@@ -48,13 +48,9 @@ class Lane:
         thread = self._thread
         return thread is not None and thread.ident == get_ident()
 
-    def start(self) -> None:
-        """Begin, if it has not begun. Any thread."""
-        with self._lock:
-            if self._thread is not None or self._closed:
-                return
-            self._thread = Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+    def start(self) -> bool:
+        """Begin, if it has not begun; False when it is closed. Any thread."""
+        return self.post(int)
 
     def post(self, function: Callable[..., object], *args: Any) -> bool:
         """Have a function called on the thread, which is begun for it. Any thread.
@@ -73,7 +69,7 @@ class Lane:
                     self._thread.start()
                 return True
             self._woken = True
-        loop.call_soon_threadsafe(self._drain)
+            loop.call_soon_threadsafe(self._drain)  # under the lock: it is not closed meanwhile
         return True
 
     def stop(self, timeout: float) -> bool:
@@ -108,13 +104,13 @@ class Lane:
                     stopping.set()
             self._drain()
             await stopping.wait()
-            self._drain()
         except Exception:
             logger.exception("the cluster's thread has ended")
         finally:
             with self._lock:
                 self._closed = True
                 self._loop = None
+            self._drain()  # so that nobody waits for what was posted
             await self._end()
 
     def _drain(self) -> None:

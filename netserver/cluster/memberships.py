@@ -8,6 +8,7 @@ from netserver.cluster.channels import Channels
 from netserver.cluster.interest import Interest
 from netserver.cluster.presence import Member
 from netserver.cluster.roll import Roll
+from netserver.cluster.rules import GroupRules
 from netserver.cluster.subjects import Subjects
 
 if TYPE_CHECKING:
@@ -45,28 +46,45 @@ class Memberships:
         self._roll = roll
         self._channels = channels
         self._known: dict[tuple[Connection, str], Membership] = {}
+        self._expected: set[tuple[Connection, str]] = set()
+
+    def expect(self, connection: Connection, group: str) -> bool:
+        """Something has changed; whether `look` has to be called, and is not to be already.
+
+        Any thread. So whoever joins and leaves faster than the cluster's thread comes round does
+        not fill its queue.
+        """
+        if (connection, group) in self._expected:
+            return False
+        self._expected.add((connection, group))
+        return True
 
     def look(self, connection: Connection, group: str) -> None:
         """Something may have changed between a connection and a group."""
+        self._expected.discard((connection, group))  # first: what changes from now on is told anew
         now = self._groups.membership(connection, group)
         before = self._known.get((connection, group))
-        if now is before:
-            return
         rules = self._groups.rules.of(group)
         if now is None:
-            del self._known[connection, group]
-            self._interest.unwant(self._subjects.group(group))
-            if rules.presence:
-                self._roll.leave(group, connection.id)
-            if rules.history is not None:
-                self._channels.leave(group, connection)
+            if before is not None:
+                self._forget(connection, group, rules)
+            return
+        if rules.presence:  # the identity may be another, though the membership is the same
+            identity = connection.identity
+            known_as = identity if isinstance(identity, str) else None
+            self._roll.join(group, Member(known_as, now.data, self._server, connection.id))
+        if now is before:
             return
         self._known[connection, group] = now
         if before is None:
             self._interest.want(self._subjects.group(group))
-        if rules.presence:
-            identity = connection.identity
-            known_as = identity if isinstance(identity, str) else None
-            self._roll.join(group, Member(known_as, now.data, self._server, connection.id))
         if rules.history is not None:
             self._channels.join(group, connection, now.since)
+
+    def _forget(self, connection: Connection, group: str, rules: GroupRules) -> None:
+        del self._known[connection, group]
+        self._interest.unwant(self._subjects.group(group))
+        if rules.presence:
+            self._roll.leave(group, connection.id)
+        if rules.history is not None:
+            self._channels.leave(group, connection)

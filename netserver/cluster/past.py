@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from attrs import define, field, frozen
 
+from netserver.backlog import OVERHEAD
 from netserver.cluster.deadlines import Deadlines
 from netserver.cluster.frames import LAST, BadFrame, Frame, Kind, Record, encode, encode_record
 from netserver.cluster.history import Entry
@@ -51,13 +53,17 @@ class _Question:
     Attributes:
         group: The group.
         done: Called with all that was said.
+        most: How many bytes of it are kept.
         source: Which server was asked to tell; None as long as none has offered to.
         said: What has come of it.
+        size: How much that is, bytes.
     """
 
     group: str
+    most: int
     done: Callable[[list[Said]], None]
     source: bytes | None = None
+    size: int = 0
     said: list[Said] = field(factory=list)
 
 
@@ -85,14 +91,15 @@ class Past:
         self._questions: Deadlines[_Question] = Deadlines(self._expire)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(self, group: str, done: Callable[[list[Said]], None]) -> None:
+    def ask(self, group: str, most: int, done: Callable[[list[Said]], None]) -> None:
         """Ask for the past of a group, whose subject is wanted already.
 
         Args:
+            most: How many bytes of it are kept; what would be more is not taken.
             done: Called once with what was said, oldest first; with nothing where nobody knows, or
                 it takes too long.
         """
-        task = asyncio.get_running_loop().create_task(self._ask(_Question(group, done)))
+        task = asyncio.get_running_loop().create_task(self._ask(_Question(group, most, done)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -147,7 +154,7 @@ class Past:
         question = self._questions.look_at(record.number)
         if question is None or question.source != server:
             return
-        if record.flags & LAST or len(question.said) >= MOST:
+        if record.flags & LAST or len(question.said) >= MOST or question.size > question.most:
             self._questions.take(record.number)
             question.done(question.said)
             return
@@ -155,7 +162,10 @@ class Past:
             raise BadFrame("a message of the past without its time")
         (at,) = _AT.unpack_from(record.body)
         record.body = record.body[_AT.size :]
+        if not at <= (now := time.time()):  # a clock that is ahead, or no number: it would not age
+            at = now
         question.said.append(Said(record.message, record.key, at))
+        question.size += len(record.body) + OVERHEAD
 
     def _reply(self, server: bytes, record: bytes) -> None:
         self._sender.add(self._subjects.server(server), server.hex(), record)

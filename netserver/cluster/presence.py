@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Any
 
 from attrs import define, field, frozen
 
-from netserver.cluster.frames import LONGEST_NAME, BadFrame
+from netserver.cluster.frames import BadFrame, check_name
 
 # What `Connection.join` may tell about a member, bytes of JSON.
 LONGEST_DATA = 4096
 
-# So many members are told in one record.
+# And how deeply it may be nested.
+DEEPEST = 100
+
+# So many members are told in one record, of so many bytes of JSON, roughly: every broker takes it.
 CHUNK = 200
+LONGEST_CHUNK = 32 * 1024
 
 
 @frozen
@@ -122,22 +127,21 @@ class GroupPresence:
     def untold(self, hello: bool = False) -> list[Notice]:
         """What has changed of the own share since the last time, to be told to the others."""
         own, told = self.own.members, self._told
-        came = [member for id, member in own.items() if told.get(id) != member]
-        went = [id for id in told if id not in own]
+        came = _cut([member for id, member in own.items() if told.get(id) is not member])
+        gone = [id for id in told if id not in own]
+        went = [tuple(gone[at : at + CHUNK]) for at in range(0, len(gone), CHUNK)]
         self._told = dict(own)
         notices = []
-        while came or went:
+        for some, others in zip_longest(came, went, fillvalue=()):
             self.own.version += 1
-            notices.append(Notice(self.own.version, tuple(came[:CHUNK]), tuple(went[:CHUNK])))
-            came, went = came[CHUNK:], went[CHUNK:]
+            notices.append(Notice(self.own.version, some, others))
         if hello:
             notices.append(Notice(self.own.version, hello=True))
         return notices
 
     def whole(self) -> list[Notice]:
         """The own share as the others were told it, in parts."""
-        members = list(self._told.values())
-        parts = [tuple(members[at : at + CHUNK]) for at in range(0, len(members), CHUNK)] or [()]
+        parts = _cut(self._told.values()) or [()]
         return [
             Notice(self.own.version, part, last=number == len(parts) - 1)
             for number, part in enumerate(parts)
@@ -208,6 +212,23 @@ class GroupPresence:
 # -------------------------------------------------------------------- what goes over the wire
 
 
+def _cut(members: Iterable[Member]) -> list[tuple[Member, ...]]:
+    """Members in parts that can be told in one record each."""
+    parts: list[tuple[Member, ...]] = []
+    part: list[Member] = []
+    length = 0
+    for member in members:
+        more = len(json.dumps((member.id, member.identity, member.data)))
+        if part and (len(part) == CHUNK or length + more > LONGEST_CHUNK):
+            parts.append(tuple(part))
+            part, length = [], 0
+        part.append(member)
+        length += more
+    if part:
+        parts.append(tuple(part))
+    return parts
+
+
 def encode_notice(notice: Notice, group: str | None = None) -> bytes:
     """A notice as JSON.
 
@@ -265,23 +286,48 @@ def _member(fields: object, server: str) -> Member:
     id, identity, data = fields
     if not _is_number(id) or not (identity is None or _is_name(identity)):
         raise BadFrame("a member who is none")
-    if len(json.dumps(data)) > 2 * LONGEST_DATA:
+    try:
+        told = json.dumps(data)
+    except RecursionError:
+        raise BadFrame("too much about a member") from None
+    if len(told) > 2 * LONGEST_DATA or _is_deep(told):
         raise BadFrame("too much about a member")
     return Member(identity, data, server, id)
 
 
-def check_data(data: Any) -> None:
-    """Refuse what cannot be told about a member.
+def as_told(data: Any) -> Any:
+    """What is told about a member, as the others see it: a copy, which nobody changes later.
 
     Raises:
-        ValueError: It is not to be had in JSON, or is over 4 KiB of it.
+        ValueError: It is not to be had in JSON, or is over 4 KiB of it, or nested too deeply.
     """
     try:
-        length = len(json.dumps(data, separators=(",", ":"), allow_nan=False))
+        told = json.dumps(data, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"what is told about a member must be JSON: {error}") from error
-    if length > LONGEST_DATA:
-        raise ValueError(f"{length} bytes about a member are more than {LONGEST_DATA}")
+    if len(told) > LONGEST_DATA:
+        raise ValueError(f"{len(told)} bytes about a member are more than {LONGEST_DATA}")
+    if _is_deep(told):
+        raise ValueError(f"what is told about a member is nested over {DEEPEST} deep")
+    return json.loads(told)
+
+
+def _is_deep(told: str) -> bool:
+    """Whether JSON may be nested too deeply to be encoded and compared on any stack.
+
+    Brackets in texts count, too; few texts have so many more of those that open.
+    """
+    if told.count("[") + told.count("{") <= DEEPEST:
+        return False
+    depth = 0
+    for character in told:
+        if character in "[{":
+            depth += 1
+            if depth > DEEPEST:
+                return True
+        elif character in "]}":
+            depth -= 1
+    return False
 
 
 def _is_number(value: object) -> bool:
@@ -289,7 +335,11 @@ def _is_number(value: object) -> bool:
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME
+    try:
+        check_name(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def names(members: Iterable[Member]) -> set[str]:

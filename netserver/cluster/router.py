@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
+from netserver.broadcast import relay_to
 from netserver.cluster.answer import Answer
 from netserver.cluster.deadlines import Deadlines
 from netserver.cluster.delivery import Delivery, Outcome
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 # When one server says that nobody is there, another may so long say that somebody is, seconds.
 SECOND_OPINION = 0.2
+
+# So much is told of why somebody does not answer, characters.
+LONGEST_REASON = 1000
 
 NOBODY = "nobody is there"
 
@@ -147,7 +151,7 @@ class Router:
     def take_message(self, frame: Frame, record: Record) -> None:
         """A message for an identity that may be here."""
         message = record.message
-        taken = [each.send(message) for each in self._identities.of(frame.name)]
+        taken = [relay_to(each, message) for each in self._identities.of(frame.name)]
         if record.number:
             (self._got if any(taken) else self._missed).append(record.number)
 
@@ -181,8 +185,9 @@ class Router:
     def _put_question(self, connection: Connection, sender: bytes, record: Record) -> None:
         number = record.number
         answer = Answer()
+        most = self._sender.longest
         answer.then(
-            lambda value: self._lane.post(self._reply, sender, encode_answer(value, number))
+            lambda value: self._lane.post(self._reply, sender, encode_answer(value, number, most))
         )
         connection._put_question(record.message, answer)
 
@@ -197,7 +202,7 @@ class Router:
             if record.kind is Kind.RECEIPTS:
                 if sent := self._waiting.take(number):
                     sent.settle(Outcome.DELIVERED)
-            elif sent := self._waiting.look_at(number):
+            elif (sent := self._waiting.look_at(number)) and not sent.nobody:
                 sent.nobody = True
                 self._waiting.hurry(number, SECOND_OPINION)
 
@@ -206,8 +211,8 @@ class Router:
         sent = self._waiting.look_at(record.number)
         if sent is None or not isinstance(sent.handle, Answer):
             return  # too late, or somebody else was first
-        self._waiting.take(record.number)
         message = record.message
+        self._waiting.take(record.number)
         if record.kind is Kind.ANSWER:
             sent.handle.settle(message)
         else:
@@ -219,11 +224,24 @@ class Router:
             sent.settle(Outcome.UNKNOWN)
 
 
-def encode_answer(value: Message | Unanswered, number: int) -> bytes:
-    """The record that takes an answer to who asked."""
+def encode_answer(value: Message | Unanswered, number: int, most: int) -> bytes:
+    """The record that takes an answer to who asked, or why there is none.
+
+    Args:
+        most: How long an answer may be, bytes.
+    """
     if isinstance(value, Unanswered):
-        return encode_message(Kind.REFUSAL, value.reason, number=number)
-    return encode_message(Kind.ANSWER, value, number=number)
+        reason = value.reason[:LONGEST_REASON].encode(errors="replace").decode()
+    else:
+        try:
+            record = encode_message(Kind.ANSWER, value, number=number)
+        except ValueError:
+            reason = "the answer has surrogates in it"
+        else:
+            if len(record) <= most:
+                return record
+            reason = f"an answer of {len(record)} bytes does not go to other servers"
+    return encode_message(Kind.REFUSAL, reason, number=number)
 
 
 def _pack(numbers: list[int]) -> bytes:

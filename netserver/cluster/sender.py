@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +14,7 @@ from typing import TypeAlias
 
 from netserver.backplane import Backplane, LinkDown, LinkState, PayloadTooLarge
 from netserver.cluster.config import ClusterConfig
-from netserver.cluster.frames import encode_head
+from netserver.cluster.frames import OVERHEAD, encode_head
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +130,11 @@ class Sender:
         """Whether what is added goes out at once."""
         return self._backplane.state is LinkState.UP
 
+    @property
+    def longest(self) -> int:
+        """How long a message, or an answer, may be, bytes."""
+        return self._backplane.max_payload - OVERHEAD
+
     def add(
         self,
         subject: str,
@@ -173,10 +179,19 @@ class Sender:
         """Wait until nothing waits; for ever, while the link is down."""
         await self._idle.wait()
 
+    def close(self) -> None:
+        """Publish nothing more: what still waits is dropped."""
+        for waiting in self._waiting.values():
+            _, cost, count, _ = waiting.take(sys.maxsize)
+            self._budget.give_back(cost, count)
+            self.dropped += count
+        self._waiting.clear()
+
     async def _publish_next(self) -> None:
         subject = next(iter(self._waiting))
         waiting = self._waiting.pop(subject)
-        payload, cost, count, tell = waiting.take(FRAME)
+        most = min(FRAME, self._backplane.max_payload - len(waiting.head))
+        payload, cost, count, tell = waiting.take(most)
         if waiting.records:
             self._waiting[subject] = waiting  # at the end: the others' turn comes first
         try:

@@ -121,6 +121,7 @@ class Fleet:
         rules: GroupRules | None = None,
         config: ClusterConfig = CONFIG,
         watched: Iterable[str] = (),
+        kind: type[Connection] = Guest,
     ) -> Site:
         site = Site(self._url(), config)
         if rules is not None:
@@ -128,7 +129,7 @@ class Fleet:
                 site.groups.set_rules(pattern, rules)
         for group in watched:
             site.groups.watch(group)
-        listener = site.listen("ws://127.0.0.1:0", Guest)
+        listener = site.listen("ws://127.0.0.1:0", kind)
         site.start()
         self._stack.callback(site.close)
         site.url = f"ws://127.0.0.1:{listener.port}"
