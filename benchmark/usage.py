@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -79,3 +80,32 @@ class Clocks:
 
         client = (self.client - before.client) / elapsed
         return Clocks(client, share(self.server, before.server), share(self.other, before.other))
+
+
+class Bystanders:
+    """What processes use that are none of ours, from when this is made.
+
+    Ours are this one, those that it starts and waits for meanwhile, and those that are named.
+
+    Args:
+        pids: Further ones, such as brokers, that go on.
+    """
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+        self._began, self._used = time.monotonic(), self._theirs()
+
+    def share(self) -> float:
+        """How many CPUs they took so far; 0 where that is unknown."""
+        used = self._theirs()
+        if used is None or self._used is None:
+            return 0.0
+        return max(0.0, used - self._used) / (time.monotonic() - self._began)
+
+    def _theirs(self) -> float | None:
+        machine = machine_cpu_seconds()
+        if machine is None:
+            return None
+        times = os.times()
+        ours = times.user + times.system + times.children_user + times.children_system
+        return machine - ours - sum(cpu_seconds(pid) or 0.0 for pid in self._pids)

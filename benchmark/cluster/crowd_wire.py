@@ -43,7 +43,7 @@ class Wire(asyncio.Protocol):
         self._opened, self._heard, self._ended = opened, heard, ended
         self._open = False
         self._data = b""
-        self._transport: asyncio.Transport
+        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
@@ -54,7 +54,7 @@ class Wire(asyncio.Protocol):
         if not self._open:
             head, end, rest = data.partition(b"\r\n\r\n")
             if end and not head.startswith(b"HTTP/1.1 101"):
-                self._transport.abort()
+                self.close()
             if not end:
                 self._data = data
                 return
@@ -71,12 +71,14 @@ class Wire(asyncio.Protocol):
         self._ended()
 
     def send(self, payload: bytes) -> None:
-        """Send a text message."""
+        """Send a text message; it has to be connected."""
+        assert self._transport is not None
         self._transport.write(frame(payload))
 
     def close(self) -> None:
-        """End it at once."""
-        self._transport.abort()
+        """End it at once, if it is there."""
+        if self._transport is not None:
+            self._transport.abort()
 
 
 def address_of(url: str) -> tuple[str, int]:

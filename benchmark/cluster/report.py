@@ -16,7 +16,7 @@ from benchmark.cluster.crossing import ALONE, BARE, OURS, Turn
 from benchmark.kept import Results, provenance
 from benchmark.pages import NOT_MEASURED
 from benchmark.peers.foreman_server import STRICT
-from benchmark.report import latency
+from benchmark.report import disturbance, latency
 from benchmark.tables import markdown_table, plain_table
 
 THROUGHPUT = 0.6  # the least that our messages a second should be over the bare library's
@@ -230,7 +230,8 @@ def crossing_block(results: Results) -> str:
     )
     rows = crossing_rows(part["summary"], part["libraries"])
     shown = bars_table(map(Bar.read, part["bars"]))
-    return f"{_markdown(CROSSING_HEAD, rows)}\n\n{shown}\n\n{what} {provenance(results)}"
+    said = " ".join((what, provenance(results), *disturbance(part["other_cpu"])))
+    return f"{_markdown(CROSSING_HEAD, rows)}\n\n{shown}\n\n{said}"
 
 
 def scaling_block(results: Results) -> str:
@@ -271,5 +272,5 @@ def returning_block(results: Results) -> str:
     return (
         f"{_markdown(RETURNING_HEAD, returning_rows(part['returned']))}\n\n{shown}\n\n"
         f"{part['clients']:,} clients, {part['strict']} strict connections."
-        f" {provenance(results)}"
+        f" {' '.join((provenance(results), *disturbance(part['other_cpu'])))}"
     )

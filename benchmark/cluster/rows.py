@@ -19,6 +19,8 @@ from benchmark.cluster.returning import SERVED, lose_a_server
 from benchmark.cluster.scaling import count_sizes
 from benchmark.cluster.simulation import simulate
 from benchmark.progress import Progress
+from benchmark.report import disturbance
+from benchmark.usage import Bystanders
 from benchmark.workspace import Workspace
 
 
@@ -95,11 +97,13 @@ async def _crossing(ground: Ground) -> dict[str, Any]:
             for turn in range(len(sides)):
                 name, side, on = sides[(number + turn) % len(sides)]
                 progress.begin(f"round {number + 1} of {rounds}, {name}, {side}")
+                bystanders = Bystanders([] if on is None or on.pid is None else [on.pid])
                 if side == BARE:
                     assert on is not None
                     figures = await run_bare(plan, on, progress.update)
                 else:
                     figures = await run_ours(plan, on, ground.workspace, progress.update)
+                figures["other_cpu"] = bystanders.share()
                 turns.append(Turn(round=number + 1, backplane=name, side=side, figures=figures))
                 rate, p50 = figures["messages_per_second"], figures["p50_seconds"]
                 progress.end(plan.length, f"{rate:,.0f} messages/s, p50 {p50 * 1e3:.3f} ms")
@@ -109,11 +113,15 @@ async def _crossing(ground: Ground) -> dict[str, Any]:
     rows = report.crossing_rows(summary, libraries)
     title = f"Between two servers: {plan.size} bytes, {plan.pairs} clients each; ms"
     ground.show(title, report.table(report.CROSSING_HEAD, rows), bars)
+    other = max(turn.figures["other_cpu"] for turn in turns)
+    for line in disturbance(other):
+        ground.console.print(line, soft_wrap=True)
     return {
         "settings": asdict(plan),
         "rounds": rounds,
         "libraries": libraries,
         "summary": summary,
+        "other_cpu": other,
         "bars": [bar.described() for bar in bars],
         "turns": [asdict(turn) for turn in turns],
     }
@@ -164,11 +172,12 @@ async def _simulation(ground: Ground) -> dict[str, Any]:
 
 async def _returning(ground: Ground) -> dict[str, Any]:
     scale, strict = ground.scale, 2 * ground.scale.strict
-    returned = []
+    returned, other = [], 0.0
     length = scale.before + scale.patience
     with Progress(ground.errors, length * len(ground.fabrics)) as progress:
         for fabric in ground.fabrics:
             progress.begin(f"{fabric.name}, {scale.clients:,} clients")
+            bystanders = Bystanders([] if fabric.pid is None else [fabric.pid])
             found = await lose_a_server(
                 fabric,
                 scale.clients,
@@ -180,13 +189,17 @@ async def _returning(ground: Ground) -> dict[str, Any]:
                 progress.update,
             )
             returned.append(found)
+            other = max(other, bystanders.share())
             progress.end(length, f"{found.served:,} served again in {found.seconds:.2f} s")
     described = [each.described() for each in returned]
     bars = [bar for each in returned for bar in each.bars()]
     title = f"{scale.clients:,} clients after their server was killed; strict connections in ms"
     rows = report.returning_rows(described)
     ground.show(title, report.table(report.RETURNING_HEAD, rows), bars)
+    for line in disturbance(other):
+        ground.console.print(line, soft_wrap=True)
     return {
+        "other_cpu": other,
         "clients": scale.clients,
         "strict": strict,
         "returned": described,

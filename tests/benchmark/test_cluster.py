@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -19,20 +20,31 @@ from benchmark.cluster.crossing import ALONE, BARE, OURS, Turn
 from benchmark.commands.cluster import KEPT
 from benchmark.errors import BenchmarkError
 from benchmark.load.plan import Plan
+from benchmark.pages import NOT_MEASURED
 from benchmark.processes import run_load, running_server
 from benchmark.servers import SERVERS
 from benchmark.workspace import open_workspace
 
 
-def test_every_row_is_measured(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "results.json"
-    options = ("--backplane", "zmq", "--json", str(path))
+def measure(directory: Path, rows: str) -> dict[str, Any]:
+    path = directory / "results.json"
+    options = ("--backplane", "zmq", "--only", rows, "--json", str(path))
     assert main(["cluster", "--quick", *options]) == 0
+    results: dict[str, Any] = json.loads(path.read_text())
+    assert list(results["rows"]) == rows.split(",")
+    for name, block in KEPT.blocks.items():
+        measured = name.removeprefix("cluster-") in results["rows"]
+        assert ("zmq" in block(results)) is measured
+        assert (NOT_MEASURED in block(results)) is not measured
+    return results
+
+
+def test_messages_cross_and_are_counted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    results = measure(tmp_path, "crossing,scaling")
     said = capfd.readouterr()
     assert "zmq: messages/s over bare: " in said.out
     assert "round 1 of 1, zmq, bare: " in said.err
-    results = json.loads(path.read_text())
-    crossing, scaling, simulation, returning = results["rows"].values()
+    crossing, scaling = results["rows"].values()
     assert list(crossing["summary"]) == [ALONE, "zmq"]
     for sides in crossing["summary"].values():
         for figures in sides.values():
@@ -48,6 +60,10 @@ def test_every_row_is_measured(tmp_path: Path, capfd: pytest.CaptureFixture[str]
         assert [found[n, to]["sent"] for n in (1, 4)] == [1, 1]
         assert [found[n, to]["heard"] for n in (1, 4)] == [0, 1]
         assert [found[n, to]["others"] for n in (1, 4)] == [0, 0]
+
+
+def test_many_are_simulated_and_a_crowd_comes_back(tmp_path: Path) -> None:
+    simulation, returning = measure(tmp_path, "simulation,returning")["rows"].values()
     for each in simulation["sends"]:
         receipts = each["to"] == "identity"
         assert (each["sent"], each["heard"]) == (1 + receipts, each["interested"] + receipts)
@@ -57,9 +73,6 @@ def test_every_row_is_measured(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert 0 < returned["opened"] <= returned["echoed"] <= returned["reached"]
     assert 0 < returned["grouped"] <= returned["seconds"]
     assert returned["strict_count"] > 0
-    for block in KEPT.blocks.values():
-        assert "zmq" in block(results)
-    assert "Not measured" in KEPT.blocks["cluster-crossing"]({**results, "rows": {}})
 
 
 def test_who_gets_what_it_sent_itself_is_found_out() -> None:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from benchmark.usage import cpu_seconds, machine_cpu_seconds, resident_bytes
+from benchmark.usage import Bystanders, cpu_seconds, machine_cpu_seconds, resident_bytes
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
 
@@ -45,3 +45,14 @@ def test_a_process_that_ended_is_an_error() -> None:
         cpu_seconds(process.pid)
     with pytest.raises(FileNotFoundError):
         resident_bytes(process.pid)
+
+
+def test_who_is_named_is_no_bystander() -> None:
+    burn = "import time, sys\nwhile time.process_time() < 0.4: pass\nprint(flush=True)\ninput()"
+    command = [sys.executable, "-c", burn]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        everybody, others = Bystanders([]), Bystanders([process.pid])
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert everybody.share() > others.share()
+        process.kill()
