@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from netserver.backlog import OVERHEAD
 from netserver.backplane import BackplaneError, Journal, Page, Record
@@ -16,11 +17,17 @@ from netserver.cluster.interest import Interest
 from netserver.cluster.rules import GroupRules
 from netwire import Backoff
 
+if TYPE_CHECKING:
+    from netserver.connection import Connection
+
 logger = logging.getLogger(__name__)
 
 # So much of what comes is held while the rest is read, and no more bytes than are kept; with more,
 # it is read once more.
 MOST_HELD = 1000
+
+# So often it is read for somebody who says that they have heard more.
+MOST_READS = 3
 
 AGAIN = Backoff(first=0.1, cap=2.0)
 
@@ -58,6 +65,11 @@ class JournalChannel(Channel):
         self._task: asyncio.Task[None] | None = None
         self.reload()
 
+    def join(self, connection: Connection, since: Position | None) -> None:
+        if since is not None and self._ready and self._is_ahead(since):
+            self.reload()  # they are served when this server has heard as much
+        super().join(connection, since)
+
     def close(self) -> None:
         self._interest.unwant(self._subject)
         if self._task is not None:
@@ -85,7 +97,7 @@ class JournalChannel(Channel):
             self.reload()
 
     async def _load(self) -> None:
-        failures = 0
+        failures = reads = 0
         while True:
             self._again = False
             await self._interest.ready(self._subject)
@@ -98,10 +110,19 @@ class JournalChannel(Channel):
                 await asyncio.sleep(AGAIN.delay(failures, random.random))
                 continue
             self._merge(page, after)
-            if not self._again:
+            reads += 1
+            if not self._again and (reads >= MOST_READS or not self._is_awaited()):
                 break
         self._task = None
         self.become_ready()
+
+    def _is_ahead(self, position: Position) -> bool:
+        """Whether somebody has heard more, by another server whose link is up already, perhaps."""
+        return position.epoch == self.log.epoch and position.offset > self.log.last
+
+    def _is_awaited(self) -> bool:
+        """Whether one of those who come has heard more."""
+        return any(since is not None and self._is_ahead(since) for since in self._coming.values())
 
     @property
     def _have(self) -> int:
@@ -109,8 +130,9 @@ class JournalChannel(Channel):
         return self.log.last if self.log.epoch == self._journal.epoch else 0
 
     def _merge(self, page: Page, after: int) -> None:
-        if page.epoch != self.log.epoch and after:
-            # The journal was made anew while it was asked for what came behind the old one's.
+        if after and (page.epoch != self.log.epoch or page.last < after):
+            # The journal was made anew while it was asked for what came behind the old one's; or
+            # it has lost its end, with the broker's machine, and numbers on from before it.
             self.log.reset(page.epoch)
             self.begin_anew()
             self._drop_held()

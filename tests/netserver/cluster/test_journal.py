@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from benchmark.brokers.nats import nats_server
+from benchmark.brokers.nats import NatsServer, nats_server
 from benchmark.brokers.process import BrokerMissing
 from netserver import GroupRules, History, Outcome
 from tests.netserver.cluster.conftest import PATIENCE, Fleet, Visitor
@@ -19,12 +21,18 @@ GROUP = "room/Tee & Kekse \u2615"
 
 
 @pytest.fixture
-def fleet() -> Iterator[Fleet]:
+def broker() -> Iterator[NatsServer]:
     try:
-        with nats_server(jetstream=True) as broker, ExitStack() as stack:
-            yield Fleet(lambda: broker.url, stack)
+        with nats_server(jetstream=True) as server:
+            yield server
     except BrokerMissing as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture
+def fleet(broker: NatsServer) -> Iterator[Fleet]:
+    with ExitStack() as stack:
+        yield Fleet(lambda: broker.url, stack)
 
 
 def come(
@@ -60,3 +68,50 @@ def test_a_position_of_one_server_holds_on_every_other(fleet: Fleet) -> None:
     assert c.publish(GROUP, "doubled", id="\u2615 5").wait(PATIENCE) is Outcome.QUEUED
     assert c.publish(GROUP, "live").wait(PATIENCE) is Outcome.QUEUED
     assert again.client.recv(PATIENCE) == "live"
+
+
+def test_who_has_read_further_than_this_server_has_heard_is_recovered(fleet: Fleet) -> None:
+    a, b = fleet.server(rules=RULES), fleet.server(rules=RULES)
+    assert a.publish(GROUP, "m0").wait(PATIENCE) is Outcome.QUEUED
+    assert come(fleet.visit(b, "ben"))[2] == ["m0"]
+    # Others number on, of which b hears nothing.
+    assert a.publish("room/another", "elsewhere").wait(PATIENCE) is Outcome.QUEUED
+    _, position, said = come(fleet.visit(a, "ann"))
+    assert said == ["m0"]
+    recovered, _, missed = come(fleet.visit(b, "ann"), position)
+    assert (recovered, missed) == (True, [])
+    # What there can never have been is no position.
+    bogus = [position[0], 10**9]
+    recovered, _, missed = come(fleet.visit(b, "eve"), bogus)
+    assert (recovered, missed) == (False, ["m0"])
+
+
+def test_a_broker_that_has_lost_the_end_begins_anew(
+    fleet: Fleet, broker: NatsServer, tmp_path: Path
+) -> None:
+    a = fleet.server(rules=RULES)
+    ann = fleet.visit(a, "ann")
+    come(ann)
+    store = broker.directory / "store"
+
+    def publish(text: str) -> None:
+        assert a.publish(GROUP, text).wait(PATIENCE) is Outcome.QUEUED
+
+    publish("m0")
+    assert ann.client.recv(PATIENCE) == "m0"
+    broker.process.stop()
+    shutil.copytree(store, tmp_path / "store")
+    broker.process.start()
+    for text in ("m1", "m2"):
+        publish(text)
+        assert ann.client.recv(PATIENCE) == text
+    broker.process.kill()
+    shutil.rmtree(store)
+    shutil.copytree(tmp_path / "store", store)
+    broker.process.start()
+    publish("m3")
+    _, _, recovered, *_, said = ann.read()
+    assert not recovered
+    while said[-1] != "m3":  # it may come behind what was kept
+        said.append(ann.client.recv(PATIENCE))
+    assert said == ["m0", "m3"]
