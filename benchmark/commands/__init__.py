@@ -21,6 +21,7 @@ from benchmark.commands import (
     kill,
     mixed,
     moves,
+    outage,
     policy,
     report,
 )
@@ -34,6 +35,7 @@ COMMANDS = (
     hostile,
     cluster,
     kill,
+    outage,
     policy,
     idle_memory,
     idle_cpu,

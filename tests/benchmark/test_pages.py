@@ -53,8 +53,8 @@ def test_the_documents_are_written_from_results(
     assert main(command) == 0
     assert main([*command, "--check"]) == 0
     page = (tmp_path / "docs" / "benchmarks.md").read_text()
-    # broadcast, moves, hostile, idle-memory, policy, kill, and four of cluster
-    assert page.count(NOT_MEASURED) == 10
+    # broadcast, moves, hostile, idle-memory, policy, kill, outage, and four of cluster
+    assert page.count(NOT_MEASURED) == 11
     (case, *_) = json.loads((measured / "echo.json").read_text())["cases"]
     ours, theirs = (
         case["summary"][name]["messages_per_second"] for name in ("foreman", "websockets")
