@@ -99,13 +99,34 @@ def test_the_page_comes_back_when_its_connection_is_cut(
     bob = visit(chat.tcp, "bob")
     ada = come_in(browser, chat, "ada")
     bob.expect(Joined)
+    bob.says("before")
+    ada.wait_for_text("before")
     (connection,) = [c for c in chat.server.connections if c.identity == "ada"]
     connection.abort()
-    assert bob.expect(Left).nick == "ada"
-    assert bob.expect(Joined).nick == "ada"
+    bob.says("meanwhile")
+    bob.hear("before")
+    bob.skip_to(Left, lambda left: left.nick == "ada")
+    bob.skip_to(Joined, lambda joined: joined.nick == "ada")
     ada.wait_for(CONNECTED)
     ada.write("#line", "here again")
-    assert bob.expect(Said).text == "here again"
+    bob.skip_to(Said, lambda said: said.text == "here again")
+    ada.wait_for_text("here again")
+    # What was said meanwhile is shown where it belongs, and nothing twice.
+    lines = ada.evaluate("[...document.querySelectorAll('#log .said')].map((e) => e.innerText)")
+    for line, text in zip(lines, ["before", "meanwhile", "here again"], strict=True):
+        assert text in line
+    assert "not everything" not in ada.evaluate("document.body.innerText")
+
+
+def test_who_comes_in_sees_what_was_said(browser: Browser, chat: Chat, visit: Visit) -> None:
+    bob = visit(chat.tcp, "bob")
+    bob.says("is anybody there?")
+    bob.hear("is anybody there?")
+    bob.says("/me waits")
+    bob.hear("waits")
+    ada = come_in(browser, chat, "ada")
+    ada.wait_for_text("is anybody there?")
+    ada.wait_for_text("bob waits")
 
 
 def test_goodbye_leads_back_to_the_door(browser: Browser, chat: Chat, visit: Visit) -> None:
