@@ -31,26 +31,25 @@ async def run_plain(url: str, nick: str, room: str) -> int:
                 print(plain(line), flush=True)
         except BrokenPipeError:  # whoever read has read enough
             session.ended.set()
-        if session.welcomed or session.refused or session.ended.is_set():
-            answered.set()
 
-    answered = asyncio.Event()
     session = Session(url, nick, room, show)
     await session.open()
+    tasks = [asyncio.ensure_future(_type_all(session)), asyncio.ensure_future(session.ended.wait())]
     try:
-        await answered.wait()
-        if session.welcomed:
-            typing = asyncio.ensure_future(_type_all(session))
-            ended = asyncio.ensure_future(session.ended.wait())
-            await asyncio.wait({typing, ended}, return_when=asyncio.FIRST_COMPLETED)
-            typing.cancel()
-            ended.cancel()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        for task in tasks:
+            task.cancel()
         await session.close()
     return 0 if session.refused is None and session.failure is None else 1
 
 
 async def _type_all(session: Session) -> None:
+    # What is said before the room is there would be told as what was said before, or not at all to
+    # whoever leaves at once.
+    await session.answered.wait()
+    if session.refused:
+        return
     # Half of what the server allows at once: what the network bunches is no flood.
     pace = Pace(RATE, BURST / 2, time.monotonic())
     typed = _StandardInput()

@@ -68,6 +68,7 @@ class Session:
         nick, room, people: Who and where this is, and who else; as the server told last.
         welcomed: Whether the server took the nickname; what is typed before is a nickname.
         refused: Why it did not take it; None when it did, or has not answered.
+        answered: Set when the server has refused the nickname, or told what was said in the room.
         ended: Set when nothing more will come.
         failure: Why it ended, where nobody said goodbye; None otherwise.
     """
@@ -86,6 +87,7 @@ class Session:
         self.people: set[str] = set()
         self.welcomed = False
         self.refused: str | None = None
+        self.answered = asyncio.Event()
         self.ended = asyncio.Event()
         self.failure: str | None = None
         self._show = show
@@ -158,6 +160,7 @@ class Session:
 
     async def _say_hello(self) -> None:
         self.welcomed = False
+        self.answered.clear()
         try:
             hello = Hello(nick=self.nick, room=self.room, ticket=self._ticket, since=self._since)
         except ChatError as error:
@@ -195,6 +198,7 @@ class Session:
                 self.room, self.people = message.room, set(message.people)
                 self._rooms.add(message.room)
             case History():
+                self.answered.set()
                 came_back, self._since = self._since != "", message.position
                 return came_back and not message.recovered
             case Said():
@@ -224,6 +228,7 @@ class Session:
 
     def _refuse(self, why: str) -> None:
         self.refused = why
+        self.answered.set()
         self._show(Notice(f"{why}; type another nickname"))
 
     def _on_state(self, old: ClientState, new: ClientState) -> None:
