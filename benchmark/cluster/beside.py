@@ -9,7 +9,7 @@ from attrs import asdict
 
 from benchmark.cluster.backplanes import Fabric
 from benchmark.cluster.bare_plan import BarePlan, BareResult
-from benchmark.cluster.crossing import Crossings, Note, ignore
+from benchmark.cluster.crossing import Clocks, Crossings, Note, ignore
 from benchmark.histogram import Histogram
 from benchmark.processes import run_process
 from benchmark.timeline import SECOND
@@ -21,13 +21,15 @@ async def run_bare(plan: Crossings, fabric: Fabric, progress: Note) -> dict[str,
     Raises:
         BenchmarkError: They do not hear each other, or something failed.
     """
-    opened = await _run_sides(plan, fabric, None, progress)
+    opened, _ = await _run_sides(plan, fabric, None, progress)
     before = plan.length / 2
 
     def later(seconds: float, messages: int) -> None:
         progress(before + seconds, messages)
 
-    closed = await _run_sides(plan, fabric, plan.in_flight, later)
+    closed, broker = await _run_sides(plan, fabric, plan.in_flight, later)
+    rate = sum(side.messages / side.elapsed for side in closed)
+    used = sum(side.cpu for side in closed) * (plan.warmup + plan.seconds)
     histogram = Histogram.from_sparse(
         chain.from_iterable(side.buckets for side in opened), max(side.maximum for side in opened)
     )
@@ -36,15 +38,20 @@ async def run_bare(plan: Crossings, fabric: Fabric, progress: Note) -> dict[str,
         "p99_seconds": histogram.percentile(99) / SECOND,
         "max_seconds": histogram.maximum / SECOND,
         "lost": float(sum(side.lost for side in opened)),
-        "messages_per_second": sum(side.messages / side.elapsed for side in closed),
-        "server_cpu": max(side.cpu for side in closed),
+        "messages_per_second": rate,
+        **plan.cpu(rate, used, broker),
     }
 
 
 async def _run_sides(
     plan: Crossings, fabric: Fabric, in_flight: int | None, progress: Note
-) -> list[BareResult]:
+) -> tuple[list[BareResult], float]:
     where, both = fabric.bare(), asyncio.Barrier(2)
+    clocks = Clocks([], fabric)
+
+    async def begin() -> None:
+        await both.wait()
+        clocks.start()
 
     async def run(side: int) -> BareResult:
         told = BarePlan(
@@ -59,11 +66,11 @@ async def _run_sides(
             seconds=plan.seconds,
         )
         module, note = "benchmark.cluster.bare", progress if side else ignore
-        return BareResult(**await run_process(module, asdict(told), None, note, both.wait))
+        return BareResult(**await run_process(module, asdict(told), None, note, begin))
 
     sides = [asyncio.create_task(run(side)) for side in range(2)]
     try:
-        return await asyncio.gather(*sides)
+        return await asyncio.gather(*sides), clocks.used()[1]
     finally:
         for task in sides:
             task.cancel()

@@ -73,6 +73,17 @@ class Crossings:
         """Seconds of load of one turn, which has both loops."""
         return 2 * (self.warmup + self.seconds)
 
+    def cpu(self, rate: float, used: float, broker: float) -> dict[str, float]:
+        """CPU time of each message in the closed loop, seconds.
+
+        Args:
+            rate: Messages a second.
+            used: CPU time of both servers, or both sides, in all of the loop, seconds.
+            broker: The same of the broker.
+        """
+        messages = rate * (self.warmup + self.seconds)
+        return {"cpu_seconds": used / messages, "broker_cpu_seconds": broker / messages}
+
     def due(self, connections: int, rate: float) -> list[array[int]]:
         """When each of so many sends, nanoseconds after the start: all of them evenly."""
         gap, count = 1 / rate, round((self.warmup + self.seconds) * rate)
@@ -97,6 +108,35 @@ class Turn:
     backplane: str
     side: str
     figures: dict[str, float]
+
+
+class Clocks:
+    """CPU time of some processes, and of the broker, seconds.
+
+    Args:
+        pids: The processes.
+        fabric: Whose broker; None for none.
+    """
+
+    def __init__(self, pids: Sequence[int], fabric: Fabric | None) -> None:
+        self._pids = pids
+        self._broker = [] if fabric is None or fabric.pid is None else [fabric.pid]
+        self.start()
+
+    def start(self) -> None:
+        """Begin now."""
+        self._before = self._read()
+
+    def used(self) -> tuple[float, float]:
+        """What they took since then, and what the broker did."""
+        (now, broker), (then, its) = self._read(), self._before
+        return now - then, broker - its
+
+    def _read(self) -> tuple[float, float]:
+        used, broker = (
+            sum(cpu_seconds(pid) or 0.0 for pid in pids) for pids in (self._pids, self._broker)
+        )
+        return used, broker
 
 
 @asynccontextmanager
@@ -131,7 +171,7 @@ async def run_ours(
         def later(seconds: float, messages: int) -> None:
             progress(before + seconds, messages)
 
-        return {**figures, **await _closed_loop(plan, running, workspace, later)}
+        return {**figures, **await _closed_loop(plan, fabric, running, workspace, later)}
 
 
 async def _open_loop(
@@ -163,7 +203,11 @@ async def _open_loop(
 
 
 async def _closed_loop(
-    plan: Crossings, running: list[Server], workspace: Workspace, progress: Note
+    plan: Crossings,
+    fabric: Fabric | None,
+    running: list[Server],
+    workspace: Workspace,
+    progress: Note,
 ) -> dict[str, float]:
     load = Plan(
         url=running[0].urls[TWIN],
@@ -175,32 +219,28 @@ async def _closed_loop(
         seconds=plan.seconds,
         library=workspace.library,
     )
-    used: list[float] = []
     both = asyncio.Barrier(2)
-
-    def read_clocks() -> None:
-        used[:] = [cpu_seconds(server.child.pid) or 0.0 for server in running]
+    clocks = Clocks([server.child.pid for server in running], fabric)
 
     async def begin() -> None:
         await both.wait()
-        read_clocks()
+        clocks.start()
 
     crossing = asyncio.create_task(run_load(load, None, progress, begin))
     echoing = asyncio.create_task(_keep(plan, running, [], [], workspace, ignore, both.wait))
     try:
         result = await crossing
-        before = used.copy()
-        read_clocks()
+        used = clocks.used()
         _, *echoed = await echoing
     finally:
         for task in (crossing, echoing):  # one that waits for the other, which has failed
             task.cancel()
         await asyncio.wait([crossing, echoing])
-    spent = [after - then for after, then in zip(used, before, strict=True)]
+    rate = result.messages / result.elapsed
     return {
-        "messages_per_second": result.messages / result.elapsed,
+        "messages_per_second": rate,
         "client_cpu": result.client_cpu,
-        "server_cpu": max(spent) / (plan.warmup + plan.seconds),
+        **plan.cpu(rate, *used),
         **_strict("closed", echoed),
     }
 

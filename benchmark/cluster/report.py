@@ -26,7 +26,17 @@ Figures = Mapping[str, float]
 
 # A line break is one in the terminal only.
 CROSSING_HEAD = (
-    *("", "messages/s", "over\nbare", "p50", "p99", "added\np50", "added\np99"),
+    *(
+        "",
+        "messages/s",
+        "over\nbare",
+        "CPU\nµs",
+        "broker\nµs",
+        "p50",
+        "p99",
+        "added\np50",
+        "added\np99",
+    ),
     *("strict\np99", "when\nfull"),
 )
 SCALING_HEAD = (
@@ -123,6 +133,8 @@ def crossing_rows(
                     name,
                     f"{figures['messages_per_second']:,.0f}",
                     f"{figures['ratio']:.2f}" if "ratio" in figures else "",
+                    f"{figures['cpu_seconds'] * 1e6:.0f}",
+                    f"{figures['broker_cpu_seconds'] * 1e6:.0f}",
                     *(latency(figures[f"{name}_seconds"]) for name in ("p50", "p99")),
                     *(_perhaps(figures, f"added_{name}_seconds") for name in ("p50", "p99")),
                     *(

@@ -50,6 +50,8 @@ def test_messages_cross_and_are_counted(tmp_path: Path, capfd: pytest.CaptureFix
         for figures in sides.values():
             assert figures["messages_per_second"] > 0
             assert figures["lost"] == 0
+            assert figures["cpu_seconds"] > 0
+            assert figures["broker_cpu_seconds"] == 0
             assert 0 < figures["p50_seconds"] <= figures["p99_seconds"] <= figures["max_seconds"]
     zmq = crossing["summary"]["zmq"][OURS]
     assert zmq["strict_open_p99_seconds"] > 0
@@ -94,6 +96,8 @@ def turn(number: int, backplane: str, side: str, rate: float, p50: float, strict
         "p99_seconds": 3 * p50,
         "max_seconds": 1.0,
         "lost": 0.0,
+        "cpu_seconds": 0.00002,
+        "broker_cpu_seconds": 0.000003,
     }
     if side == OURS:
         figures["strict_open_p99_seconds"] = strict
@@ -134,7 +138,9 @@ def test_the_documents_show_each_side() -> None:
     summary = report.summarize(TURNS)
     rows = report.crossing_rows(summary, {"nats": "nats-py"})
     assert [row[0] for row in rows] == [ALONE, "nats", "nats-py bare"]
-    assert rows[1] == (*("nats", "600", "0.60", "0.800", "2.40", "0.600", "1.80", "5.00", "10.0"),)
+    assert rows[1] == (
+        *("nats", "600", "0.60", "20", "3", "0.800", "2.40", "0.600", "1.80", "5.00", "10.0"),
+    )
     assert rows[2][2] == ""
 
 
