@@ -6,7 +6,7 @@ import asyncio
 import logging
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from attrs import define, field, frozen
@@ -123,7 +123,8 @@ class Past:
         """Another server asks, offers or tells."""
         if record.kind is Kind.ASK_PAST:
             if any(True for _ in self._entries(frame.name)):
-                self._reply(frame.sender, encode_record(Kind.OFFER_PAST, number=record.number))
+                offer = encode_record(Kind.OFFER_PAST, number=record.number)
+                self._answer(frame.sender, [offer])
         elif record.kind is Kind.OFFER_PAST:
             self._take_offer(frame.sender, record.number)
         elif record.kind is Kind.GIVE_PAST:
@@ -136,19 +137,22 @@ class Past:
         if question is not None and question.source is None:
             question.source = server
             body = question.group.encode()
-            self._reply(server, encode_record(Kind.GIVE_PAST, body, number=number))
+            self._answer(server, [encode_record(Kind.GIVE_PAST, body, number=number)])
 
     def _give(self, server: bytes, record: Record) -> None:
         try:
             group = record.body.decode()
         except UnicodeDecodeError:
             raise BadFrame("a group's name is not UTF-8") from None
+        self._answer(server, self._told(group, record.number))
+
+    def _told(self, group: str, number: int) -> Iterator[bytes]:
+        """The records that tell the past of a group."""
         for entry in self._entries(group):
             message = entry.message
             flags, body = (0, message.encode()) if isinstance(message, str) else (1, message)
-            body = _AT.pack(entry.at) + body
-            self._reply(server, encode(Kind.PAST, flags, record.number, entry.id, body))
-        self._reply(server, encode(Kind.PAST, LAST, record.number, "", b""))
+            yield encode(Kind.PAST, flags, number, entry.id, _AT.pack(entry.at) + body)
+        yield encode(Kind.PAST, LAST, number, "", b"")
 
     def _take_past(self, server: bytes, record: Record) -> None:
         question = self._questions.look_at(record.number)
@@ -167,5 +171,5 @@ class Past:
         question.said.append(Said(record.message, record.key, at))
         question.size += len(record.body) + OVERHEAD
 
-    def _reply(self, server: bytes, record: bytes) -> None:
-        self._sender.add(self._subjects.server(server), server.hex(), record)
+    def _answer(self, server: bytes, records: Iterable[bytes]) -> None:
+        self._sender.answer(self._subjects.server(server), server.hex(), records)

@@ -9,6 +9,10 @@ from attrs import define, field
 # A server that went is listened for so long, seconds: after a netsplit it comes back by itself.
 REMEMBERED = 3600.0
 
+# So many are known at most: ten times what a cluster was ever simulated with, so that whoever makes
+# up servers on the broker does not fill the memory.
+MOST = 10_000
+
 
 @define(eq=False)
 class Peer:
@@ -47,13 +51,28 @@ class Peers:
         """How many are there."""
         return sum(peer.alive for peer in self._peers.values())
 
-    def meet(self, server: str, group: str, now: float) -> None:
-        """It has a group in common with this one."""
+    def meet(self, server: str, group: str, now: float) -> bool:
+        """It has a group in common with this one; False for one too many."""
         peer = self._peers.get(server)
         if peer is None:
+            if len(self._peers) >= MOST and not self._forget_a_dead_one():
+                return False
             peer = self._peers[server] = Peer(now)
             self._watch(server)
         peer.groups.add(group)
+        return True
+
+    def _forget_a_dead_one(self) -> bool:
+        dead = next((server for server, peer in self._peers.items() if not peer.alive), None)
+        if dead is None:
+            return False
+        self.forget(dead)
+        return True
+
+    def groups(self, server: str) -> set[str]:
+        """What it has in common with this one."""
+        peer = self._peers.get(server)
+        return set() if peer is None else peer.groups
 
     def hear(self, server: str, now: float) -> set[str]:
         """It is there. Returns the groups it had in common, if it was taken for gone."""
@@ -73,10 +92,13 @@ class Peers:
             if not peer.groups:
                 self.forget(server)
 
-    def forget(self, server: str) -> None:
-        """It said goodbye, or has nothing in common any more."""
-        if self._peers.pop(server, None) is not None:
-            self._unwatch(server)
+    def forget(self, server: str) -> set[str]:
+        """It said goodbye, or has nothing in common any more. Returns what it had."""
+        peer = self._peers.pop(server, None)
+        if peer is None:
+            return set()
+        self._unwatch(server)
+        return peer.groups
 
     def find_dead(self, now: float) -> list[str]:
         """Those that were not heard from in time; each is told once."""

@@ -26,6 +26,9 @@ DEEPEST = 100
 CHUNK = 200
 LONGEST_CHUNK = 32 * 1024
 
+# So many members of one group another server may tell of: more than any has connections.
+MOST_MEMBERS = 100_000
+
 
 @frozen
 class Member:
@@ -161,6 +164,8 @@ class GroupPresence:
             return Change(), False  # a whole share that had it was faster
         if not changes or notice.version != share.version + 1:
             return Change(), True
+        if len(share.members) > MOST_MEMBERS:
+            raise BadFrame(f"over {MOST_MEMBERS} members of one group on one server")
         share.version = notice.version
         went = [share.members.pop(id) for id in notice.went if id in share.members]
         for member in notice.came:
@@ -179,6 +184,8 @@ class GroupPresence:
         if share.incoming is None or share.incoming[0] != notice.version:
             share.incoming = notice.version, {}
         version, members = share.incoming
+        if len(members) > MOST_MEMBERS:
+            raise BadFrame(f"over {MOST_MEMBERS} members of one group on one server")
         members.update((member.id, member) for member in notice.came)
         if not notice.last:
             return Change(), False

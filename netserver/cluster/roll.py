@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
 from time import monotonic
 
 from netserver.cluster.asked import Asked
 from netserver.cluster.config import ClusterConfig
-from netserver.cluster.frames import BadFrame, Frame, Kind, Record, encode_record
+from netserver.cluster.frames import LONGEST_NAME, BadFrame, Frame, Kind, Record, encode_record
 from netserver.cluster.interest import Interest
 from netserver.cluster.peers import Peers
 from netserver.cluster.presence import (
@@ -186,22 +186,22 @@ class Roll:
                 raise BadFrame("members of no group")
             self._take_whole(group, server, notice)
         elif record.kind is Kind.ASK_MEMBERS:
+            if len(record.body) > LONGEST_NAME:
+                raise BadFrame("a group's name is too long")
             try:
                 group = record.body.decode()
             except UnicodeDecodeError:
                 raise BadFrame("a group's name is not UTF-8") from None
             self._tell_whole(group, server)
         elif record.kind is Kind.BYE:
-            self.peers.forget(server)
-            self._lose(server)
+            self._lose(server, self.peers.forget(server))
 
     def _take_notice(self, group: str, server: str, notice: Notice) -> None:
         presence = self._groups.get(group)
-        if presence is None:
+        if presence is None or not self.peers.meet(server, group, monotonic()):
             return
         with self._lock:
             change, ask = presence.take(server, notice, monotonic())
-        self.peers.meet(server, group, monotonic())
         if change:
             self._tell(group, change)
         if ask:
@@ -211,27 +211,26 @@ class Roll:
 
     def _take_whole(self, group: str, server: str, notice: Notice) -> None:
         presence = self._groups.get(group)
-        if presence is None:
+        if presence is None or not self.peers.meet(server, group, monotonic()):
             return
         with self._lock:
             change, ask = presence.take_whole(server, notice, monotonic())
         if notice.last:
             self._asked.answered(group, server)
-        self.peers.meet(server, group, monotonic())
         if change:
             self._tell(group, change)
         if ask:
             self._ask(group, server)
 
     def _tell_whole(self, group: str, server: str) -> None:
-        presence = self._groups.get(group)
         subject = self._subjects.server(bytes.fromhex(server))
-        with self._lock:
-            parts = [Notice(self._version)] if presence is None else presence.whole()
-        for part in parts:
-            self._sender.add(
-                subject, server, encode_record(Kind.MEMBERS, encode_notice(part, group))
-            )
+        self._sender.answer(subject, server, self._whole(group))
+
+    def _whole(self, group: str) -> Iterator[bytes]:
+        """The records that tell the own share of a group."""
+        presence = self._groups.get(group)
+        for part in [Notice(self._version)] if presence is None else presence.whole():
+            yield encode_record(Kind.MEMBERS, encode_notice(part, group))
 
     def _ask(self, group: str, server: str) -> None:
         if self._asked.note(group, server, monotonic()):
@@ -239,7 +238,7 @@ class Roll:
 
     def _send_question(self, group: str, server: str) -> None:
         subject = self._subjects.server(bytes.fromhex(server))
-        self._sender.add(subject, server, encode_record(Kind.ASK_MEMBERS, group.encode()))
+        self._sender.answer(subject, server, [encode_record(Kind.ASK_MEMBERS, group.encode())])
 
     def _ask_silent(self, since: float) -> None:
         """Ask those who have told nothing of their shares for so long."""
@@ -260,7 +259,7 @@ class Roll:
             now = monotonic()
             for server in self.peers.find_dead(now):
                 logger.warning("server %s has not been heard of and is taken for gone", server)
-                self._lose(server)
+                self._lose(server, self.peers.groups(server))
             if not self._sender.link_up:
                 continue
             for group, server in self._asked.overdue(now):
@@ -304,9 +303,11 @@ class Roll:
             if presence := self._groups.get(group):
                 self._publish(group, [Notice(presence.own.version)])
 
-    def _lose(self, server: str) -> None:
-        for group, presence in list(self._groups.items()):
+    def _lose(self, server: str, groups: Iterable[str]) -> None:
+        for group in list(groups):
             self._asked.answered(group, server)
+            if (presence := self._groups.get(group)) is None:
+                continue
             with self._lock:
                 change = presence.lose(server)
             if change:

@@ -192,7 +192,7 @@ class Router:
         connection._put_question(record.message, answer)
 
     def _reply(self, server: bytes, record: bytes) -> None:
-        self._sender.add(self._subjects.server(server), server.hex(), record)
+        self._sender.answer(self._subjects.server(server), server.hex(), [record])
 
     # ---------------------------------------------------------------- what others answered
 

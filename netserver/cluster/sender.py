@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Lock
 from time import monotonic
@@ -63,12 +63,19 @@ class Budget:
 
 
 class _Waiting:
-    """What waits for one subject."""
+    """What waits for one subject.
 
-    __slots__ = ("head", "records")
+    Attributes:
+        head: How its frames begin.
+        owed: Whether it is for one server, which has asked for it.
+        records: What waits.
+    """
 
-    def __init__(self, head: bytes) -> None:
+    __slots__ = ("head", "owed", "records")
+
+    def __init__(self, head: bytes, owed: bool) -> None:
         self.head = head
+        self.owed = owed
         # The record, the bytes it took of the budget, whom to tell that nobody heard it, and when
         # it came.
         self.records: deque[tuple[bytes, int | None, Told, float]] = deque()
@@ -122,6 +129,7 @@ class Sender:
         self._waiting: dict[str, _Waiting] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
+        self._owed = 0  # what waits of answers, bytes
         self.frames = 0
         self.dropped = 0
 
@@ -144,6 +152,7 @@ class Sender:
         charged: int | None = None,
         unheard: Callable[[int], object] | None = None,
         number: int = 0,
+        owed: bool = False,
     ) -> None:
         """Publish a record.
 
@@ -153,14 +162,30 @@ class Sender:
             charged: What was taken of the budget for it; None where nothing was.
             unheard: Called with ``number`` if nobody subscribes to the subject, where the engine
                 finds out.
+            owed: Whether what goes to the subject are answers: see `answer`.
         """
         waiting = self._waiting.get(subject)
         if waiting is None:
-            waiting = self._waiting[subject] = _Waiting(encode_head(self._server, name))
+            waiting = self._waiting[subject] = _Waiting(encode_head(self._server, name), owed)
             self._wake.set()
             self._idle.clear()
         told = None if unheard is None else partial(unheard, number)
         waiting.records.append((record, charged, told, monotonic()))
+        if waiting.owed:
+            self._owed += len(record) + RECORD_COST
+
+    def answer(self, subject: str, name: str, records: Iterable[bytes]) -> None:
+        """Publish what another server has asked for.
+
+        It may ask more quickly than its broker takes the answers, and for much with few words. So
+        where answers of ``publish_limit`` bytes wait already, there is none: it asks again, or
+        goes on without, as when the answer was lost.
+        """
+        if self._owed > self._config.publish_limit:
+            self.dropped += 1
+            return
+        for record in records:
+            self.add(subject, name, record, owed=True)
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -186,12 +211,17 @@ class Sender:
             self._budget.give_back(cost, count)
             self.dropped += count
         self._waiting.clear()
+        self._owed = 0
 
     async def _publish_next(self) -> None:
         subject = next(iter(self._waiting))
         waiting = self._waiting.pop(subject)
         most = min(FRAME, self._backplane.max_payload - len(waiting.head))
+        before = len(waiting.records)
         payload, cost, count, tell = waiting.take(most)
+        if waiting.owed:
+            self._owed -= len(payload) - len(waiting.head)
+            self._owed -= RECORD_COST * (before - len(waiting.records))
         if waiting.records:
             self._waiting[subject] = waiting  # at the end: the others' turn comes first
         try:
@@ -208,8 +238,10 @@ class Sender:
         for subject, waiting in list(self._waiting.items()):
             records = waiting.records
             while records and records[0][3] < oldest:
-                _, charged, _, _ = records.popleft()
+                record, charged, _, _ = records.popleft()
                 self.dropped += 1
+                if waiting.owed:
+                    self._owed -= len(record) + RECORD_COST
                 if charged is not None:
                     self._budget.give_back(charged)
             if not records:
