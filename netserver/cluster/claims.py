@@ -7,6 +7,7 @@ import logging
 import struct
 import time
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ class Claims:
         self._identities = identities
         self._claims: dict[str, dict[Connection, _Claim]] = {}
         self._waiting: Deadlines[_Claim] = Deadlines(self._grant)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._reaching: Deadlines[_Claim] = Deadlines(self._establish)
         self._again = asyncio.Event()
 
     async def run(self) -> None:
@@ -118,9 +119,8 @@ class Claims:
         self._interest.want(self._subjects.identity(identity))
         claim = _Claim(identity, connection, time.time_ns(), granted)
         self._claims.setdefault(identity, {})[connection] = claim
-        task = asyncio.get_running_loop().create_task(self._establish(claim))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        number = self._reaching.add(claim, REACHABLE)
+        self._interest.when_ready(self._subjects.identity(identity), partial(self._reached, number))
 
     def withdraw(self, identity: str, connection: Connection) -> None:
         """A connection has the identity no more."""
@@ -130,12 +130,12 @@ class Claims:
             if not claims:
                 del self._claims[identity]
 
-    async def _establish(self, claim: _Claim) -> None:
-        try:
-            async with asyncio.timeout(REACHABLE):
-                await self._interest.ready(self._subjects.identity(claim.identity))
-        except TimeoutError:
-            logger.debug("%r cannot be reached from other servers yet", claim.identity)
+    def _reached(self, number: int) -> None:
+        if (claim := self._reaching.take(number)) is not None:
+            self._establish(number, claim)
+
+    def _establish(self, _number: int, claim: _Claim) -> None:
+        """It can be reached from everywhere, or that takes too long."""
         if claim.connection not in self._claims.get(claim.identity, ()):
             claim.granted.settle(False)  # it has gone meanwhile, and nobody has to give way
             return
@@ -148,8 +148,8 @@ class Claims:
 
     def give_up(self) -> None:
         """The cluster ends: nobody is asked any more, and nobody waits for it."""
-        for task in self._tasks:
-            task.cancel()
+        self._reaching.take_all()
+        self._waiting.take_all()
         for claims in self._claims.values():
             for claim in claims.values():
                 claim.granted.settle(True)

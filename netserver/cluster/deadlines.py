@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -18,6 +18,9 @@ MOST = 1 << 32
 class Deadlines(Generic[T]):
     """Things that wait, by number, each until its deadline. Owned by the cluster's thread.
 
+    Nearly all wait equally long, and those that came first are answered first: so there is a queue
+    for each length of time, from whose front what was answered is dropped in passing.
+
     Args:
         expire: Called with the number and the thing whose time is up.
     """
@@ -25,8 +28,7 @@ class Deadlines(Generic[T]):
     def __init__(self, expire: Callable[[int, T], None]) -> None:
         self._expire = expire
         self._things: dict[int, T] = {}
-        # When, and whose turn; of those that wait no longer, some remain for a while.
-        self._due: list[tuple[float, int]] = []
+        self._queues: dict[float, deque[tuple[float, int]]] = {}  # when, and whose turn
         self._next = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -45,13 +47,15 @@ class Deadlines(Generic[T]):
 
     def hurry(self, number: int, seconds: float) -> None:
         """It waits at most so much longer."""
-        loop = asyncio.get_running_loop()
-        heapq.heappush(self._due, (loop.time() + seconds, number))
-        if len(self._due) > 2 * len(self._things) + 1000:
-            self._due = [due for due in self._due if due[1] in self._things]
-            heapq.heapify(self._due)
-        if self._timer is None or self._due[0][1] == number:
-            self._schedule()
+        due = asyncio.get_running_loop().time() + seconds
+        queue = self._queues.get(seconds)
+        if queue is None:
+            queue = self._queues[seconds] = deque()
+        things = self._things
+        while queue and queue[0][1] not in things:
+            queue.popleft()
+        queue.append((due, number))
+        self._schedule(due)
 
     def look_at(self, number: int) -> T | None:
         """What waits under a number; None for nothing."""
@@ -64,22 +68,30 @@ class Deadlines(Generic[T]):
     def take_all(self) -> list[tuple[int, T]]:
         """Everything, which waits no longer."""
         things, self._things = self._things, {}
-        self._due.clear()
-        return list(things.items())
-
-    def _schedule(self) -> None:
+        self._queues.clear()
         if self._timer is not None:
             self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(max(self._due[0][0], loop.time() + GRAIN), self._sweep)
+            self._timer = None
+        return list(things.items())
 
     def _sweep(self) -> None:
         self._timer = None
         now = asyncio.get_running_loop().time()
-        while self._due and (self._due[0][0] <= now or self._due[0][1] not in self._things):
-            _, number = heapq.heappop(self._due)
-            thing = self._things.pop(number, None)
-            if thing is not None:
-                self._expire(number, thing)
-        if self._due:
-            self._schedule()
+        for seconds, queue in list(self._queues.items()):
+            while queue and (queue[0][0] <= now or queue[0][1] not in self._things):
+                _, number = queue.popleft()
+                thing = self._things.pop(number, None)
+                if thing is not None:
+                    self._expire(number, thing)
+            if not queue and self._queues.get(seconds) is queue:
+                del self._queues[seconds]
+        if self._queues:
+            self._schedule(min(queue[0][0] for queue in self._queues.values() if queue))
+
+    def _schedule(self, due: float) -> None:
+        when = due + GRAIN
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(when, self._sweep)

@@ -70,7 +70,6 @@ class Incoming:
         self._server = server
         self._id = id
         self._subjects = subjects
-        self._router = router
         self._claims = claims
         self._roll = roll
         self._complained = -COMPLAIN
@@ -114,13 +113,10 @@ class Incoming:
         allowed = self._allowed(subject, frame.name)
         if self._roll.hear(frame.sender.hex()):
             self._claims.claim_again()
-        try:
-            for record in frame.records:
-                if record.kind not in allowed:
-                    raise BadFrame(f"{record.kind.name} does not belong on {subject}")
-                self._hand_out(subject, frame, record)
-        finally:
-            self._router.send_receipts(frame.sender)
+        for record in frame.records:
+            if record.kind not in allowed:
+                raise BadFrame(f"{record.kind.name} does not belong on {subject}")
+            self._hand_out(subject, frame, record)
 
     def _hand_out(self, subject: str, frame: Frame, record: Record) -> None:
         try:

@@ -33,8 +33,8 @@ class Interest:
         self._wanted: dict[str, int] = {}
         self._had: set[str] = set()
         self._to_add: dict[str, None] = {}
-        self._to_drop: dict[str, float] = {}  # when
-        self._ready: dict[str, list[asyncio.Future[None]]] = {}
+        self._to_drop: dict[str, float] = {}  # when; the next first
+        self._waiting: dict[str, list[Callable[[], object]]] = {}
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
@@ -65,12 +65,18 @@ class Interest:
             self._wanted.pop(subject, None)
         return count
 
+    def when_ready(self, subject: str, function: Callable[[], object]) -> None:
+        """Call a function when it is subscribed to, or not wanted any more; now, if it is."""
+        if subject in self._to_add or (subject in self._wanted and subject not in self._had):
+            self._waiting.setdefault(subject, []).append(function)
+        else:
+            function()
+
     async def ready(self, subject: str) -> None:
         """Wait until it is subscribed to; or not wanted any more."""
-        if subject in self._to_add or (subject in self._wanted and subject not in self._had):
-            future = asyncio.get_running_loop().create_future()
-            self._ready.setdefault(subject, []).append(future)
-            await future
+        ready = asyncio.Event()
+        self.when_ready(subject, ready.set)
+        await ready.wait()
 
     async def run(self) -> None:
         """Subscribe and unsubscribe until cancelled."""
@@ -117,6 +123,5 @@ class Interest:
             logger.error("cannot unsubscribe from %d subjects: %s", len(subjects), error)
 
     def _let_go(self, subject: str) -> None:
-        for future in self._ready.pop(subject, ()):
-            if not future.done():
-                future.set_result(None)
+        for function in self._waiting.pop(subject, ()):
+            function()

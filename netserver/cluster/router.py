@@ -11,9 +11,10 @@ from netserver.broadcast import relay_to
 from netserver.cluster.answer import Answer
 from netserver.cluster.deadlines import Deadlines
 from netserver.cluster.delivery import Delivery, Outcome
-from netserver.cluster.frames import BadFrame, Frame, Kind, Record, encode_message, encode_record
+from netserver.cluster.frames import Frame, Kind, Record, encode_message, encode_record
 from netserver.cluster.history import Position
 from netserver.cluster.identities import Identities
+from netserver.cluster.receipts import Receipts, read_receipts
 from netserver.cluster.rules import inbox_of
 from netserver.cluster.sender import Sender
 from netserver.cluster.subjects import Subjects
@@ -87,9 +88,7 @@ class Router:
         self._groups = groups
         self._alone = alone
         self._waiting: Deadlines[_Sent] = Deadlines(self._expire)
-        # The numbers in the frame that is being taken apart: who got them, and who did not.
-        self._got: list[int] = []
-        self._missed: list[int] = []
+        self._receipts = Receipts(self._reply)
 
     # ---------------------------------------------------------------- sending
 
@@ -153,11 +152,11 @@ class Router:
         message = record.message
         taken = [relay_to(each, message) for each in self._identities.of(frame.name)]
         if record.number:
-            (self._got if any(taken) else self._missed).append(record.number)
+            self._receipts.note(frame.sender, record.number, any(taken))
 
     def take_knock(self, frame: Frame, record: Record) -> None:
         """Something was stored for an identity that may be here, in its inbox."""
-        (self._got if self._is_in_inbox(frame.name) else self._missed).append(record.number)
+        self._receipts.note(frame.sender, record.number, self._is_in_inbox(frame.name))
 
     def _is_in_inbox(self, identity: str) -> bool:
         """Whether a connection of this server gets what is stored for an identity."""
@@ -173,14 +172,7 @@ class Router:
         if connections:
             self._put_question(connections[-1], frame.sender, record)
         else:
-            self._missed.append(record.number)
-
-    def send_receipts(self, server: bytes) -> None:
-        """Tell a server what became of everything that came in one frame."""
-        for kind, numbers in ((Kind.RECEIPTS, self._got), (Kind.NO_RECEIPTS, self._missed)):
-            if numbers:
-                self._reply(server, encode_record(kind, _pack(numbers)))
-                numbers.clear()
+            self._receipts.note(frame.sender, record.number, False)
 
     def _put_question(self, connection: Connection, sender: bytes, record: Record) -> None:
         number = record.number
@@ -198,7 +190,7 @@ class Router:
 
     def take_receipts(self, frame: Frame, record: Record) -> None:
         """What became of messages."""
-        for number in _unpack(record.body):
+        for number in read_receipts(record.body):
             if record.kind is Kind.RECEIPTS:
                 if sent := self._waiting.take(number):
                     sent.settle(Outcome.DELIVERED)
@@ -242,13 +234,3 @@ def encode_answer(value: Message | Unanswered, number: int, most: int) -> bytes:
                 return record
             reason = f"an answer of {len(record)} bytes does not go to other servers"
     return encode_message(Kind.REFUSAL, reason, number=number)
-
-
-def _pack(numbers: list[int]) -> bytes:
-    return b"".join(number.to_bytes(4) for number in numbers)
-
-
-def _unpack(body: bytes) -> list[int]:
-    if len(body) % 4:
-        raise BadFrame(f"receipts of {len(body)} bytes")
-    return [int.from_bytes(body[at : at + 4]) for at in range(0, len(body), 4)]
