@@ -12,6 +12,8 @@ BackplaneError (ServerError)
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from netserver.errors import ServerError
 
 
@@ -87,46 +89,48 @@ class PayloadTooLarge(BackplaneError, ValueError):
         return f"{self.size} bytes are more than the {self.most} that the backplane carries"
 
 
-class LinkDown(BackplaneError, ConnectionError):
+class _Told(BackplaneError):
+    """One that the broker, or the link to it, gives the reason for.
+
+    Attributes:
+        reason: What it said.
+    """
+
+    _what: ClassVar[str]
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self._what}: {self.reason}"
+
+
+class LinkDown(_Told, ConnectionError):
     """There is no link to the broker, or to any peer, at the moment.
 
     Attributes:
         reason: Why.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"the backplane's link is down: {self.reason}"
+    _what = "the backplane's link is down"
 
 
-class BrokerRefuses(BackplaneError):
+class BrokerRefuses(_Told):
     """The broker will not have us, however often we ask: wrong credentials, rights that we lack.
 
     Attributes:
         reason: What it said.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"the broker refuses: {self.reason}"
+    _what = "the broker refuses"
 
 
-class JournalError(BackplaneError):
+class JournalError(_Told):
     """What keeps history refuses to, or is not there.
 
     Attributes:
         reason: What it said.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"the journal cannot be used: {self.reason}"
+    _what = "the journal cannot be used"
