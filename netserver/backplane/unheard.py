@@ -17,8 +17,9 @@ class Unheard:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._waiting: dict[int, Callable[[], None]] = {}  # by number, and so by age
+        self._waiting: dict[int, Callable[[], None]] = {}  # by number
         self._number = 0
+        self._settled = 0  # the number up to which nothing waits
         self._asked = 0  # the number up to which the broker was asked; none is asked twice
 
     def __len__(self) -> int:
@@ -58,5 +59,7 @@ class Unheard:
 
     def settle(self, number: int) -> None:
         """The answer is there: those up to the number that were not told of were heard."""
-        while self._waiting and (oldest := next(iter(self._waiting))) <= number:
-            del self._waiting[oldest]
+        # Counted, for a dict that loses its first keys takes ever longer to find its first one.
+        for each in range(self._settled + 1, number + 1):
+            self._waiting.pop(each, None)
+        self._settled = max(self._settled, number)
