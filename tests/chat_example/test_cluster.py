@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from attrs import define
+from attrs import define, evolve
 
 import chat_example
 from benchmark.brokers.process import (
@@ -34,6 +34,7 @@ from chat_example.protocol import (
     Welcome,
     Whispered,
 )
+from chat_example.server import TOGETHER, ChatConnection, ChatServer
 from chat_example.session import Item, Notice, Session
 from netclient import Backoff
 from tests.netserver.backplane.brokers import required_nats
@@ -298,3 +299,32 @@ async def killed(site: Site, guests: list[Guest]) -> None:
         await guest.write("here again")
     for _ in range(5):
         await survivor.hear("here again")
+
+
+def test_what_is_said_while_the_broker_is_away_waits_and_what_is_too_much_is_refused() -> None:
+    config = evolve(TOGETHER, publish_limit=2000)
+    with required_nats(jetstream=True) as broker:
+        server = ChatServer(cluster=broker.url, cluster_config=config)
+        listener = server.listen("tcp://127.0.0.1:0", ChatConnection)
+        with server:
+            chatting(partial(without_a_broker, f"tcp://127.0.0.1:{listener.port}", broker.process))
+
+
+async def without_a_broker(url: str, broker: BrokerProcess, guests: list[Guest]) -> None:
+    ada, bob = Guest(url, "ada"), Guest(url, "bob")
+    guests += [ada, bob]
+    await ada.come()
+    await bob.come()
+    await ada.write("before")
+    await bob.hear("before")
+    broker.kill()
+    await ada.write("a" * 1000)
+    await ada.write("b" * 1000)
+    assert (await ada.see(Error)).code == "not-said"
+    await ada.write("/msg bob are you here?")  # what is local goes on
+    assert (await bob.see(Whispered)).text == "are you here?"
+    broker.start()
+    await bob.hear("a" * 1000)
+    await bob.write("after")
+    await ada.hear("after")
+    assert ada.lines == ["before", "a" * 1000, "after"]

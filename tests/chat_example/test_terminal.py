@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chat_example.__main__ import main
 from chat_example.protocol import Did, Joined, Left, Said, Whispered
 
 if TYPE_CHECKING:
@@ -111,6 +112,14 @@ def test_what_goes_wrong_is_said_in_one_line(chat: Chat) -> None:
         assert done.stderr.count("\n") == 1
         assert done.stdout == ""
     assert "not 'x'" in run("serve", "--port", "x").stderr
+
+
+@pytest.mark.parametrize("url", ["x://", "nats://127.0.0.1?bogus=1"])
+def test_a_backplane_that_makes_no_sense(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--port", "0", "--tcp-port", "0", "--cluster", url]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert url in said.err
 
 
 def test_help() -> None:
