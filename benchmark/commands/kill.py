@@ -64,7 +64,7 @@ def add_options(commands: Commands) -> None:
         help="what is killed (default: both, one after the other)",
     )
     add_number(parser, "--seconds", float, 0, 60.0, "S", "for which there are kills, in each run")
-    add_number(parser, "--servers", int, 2, 3, "N", "servers, a process each")
+    add_number(parser, "--servers", int, 1, 3, "N", "servers, a process each")
     add_number(parser, "--clients", int, 1, 300, "N", "clients, in one more process")
     add_number(parser, "--groups", int, 1, 10, "N", "groups that they are divided among")
     add_number(parser, "--rate", float, 0.01, 0.5, "N", "messages a second of each client")

@@ -130,7 +130,7 @@ def test_a_server_that_loses_is_caught(
     monkeypatch.setattr(trial, "FINISH", 0.5)
     path = tmp_path / "results.json"
     options = ("--what", "servers", "--seconds", "0", "--calm", "1", "--json", str(path))
-    assert main(["kill", *FEW, *options]) == 1
+    assert main(["kill", *FEW, "--servers", "1", *options]) == 1
     (found,) = json.loads(path.read_text())["trials"]
     assert found["lost"] == found["doubled"] > 0
     assert f"servers: {found['lost']} lost" in capfd.readouterr().err
