@@ -151,6 +151,8 @@ class Post:
             process.kill()
             await process.wait()
         else:
+            if process.returncode is not None:
+                await self.child.read(ANSWER)  # raises what it said before it ended by itself
             process.send_signal(signal.SIGSTOP)
 
     async def restore(self, fault: Fault) -> None:
