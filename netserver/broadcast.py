@@ -126,6 +126,15 @@ def relay_to(connection: Connection, message: Message, key: Hashable = None) -> 
         return False
 
 
+def relay_all(connection: Connection, messages: list[Message]) -> bool:
+    """The same for several: whether all of them were taken; otherwise none was."""
+    shell = connection._shell
+    if shell.state is not _OPEN:
+        return False
+    size = sum(map(len, messages)) + OVERHEAD * len(messages)
+    return connection._post(shell.outflow.relay, (messages,), size, shell.slow_reader.limit)
+
+
 def _in_turns(node: Node, own: list[Connection], sent: Broadcast) -> int:
     """Gather it in each one's outflow, which is flushed in a later turn, before anything else."""
     woken: list[Connection] = []

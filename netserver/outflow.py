@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from netwire.tls import TlsEngine
 
 if TYPE_CHECKING:
     from netserver.shell import Shell
+
+logger = logging.getLogger(__name__)
 
 _OPEN = State.OPEN  # an enum's members are slow to look up
 
@@ -122,6 +125,14 @@ class Outflow:
         if self._stall is not None:
             return self._stall.keep(data, len(data), key)
         return self.write(data)
+
+    def relay(self, messages: list[Message]) -> None:
+        """Send messages of somebody who is not here to be told that one cannot be carried."""
+        for message in messages:
+            try:
+                self.send(message)
+            except ValueError as error:
+                logger.warning("%r is not sent a message: %s", self._shell.connection, error)
 
     def _header_of(self, message: bytes) -> bytes | None:
         """What the message can be written behind; None where the two have to be one piece."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from itertools import groupby
+from operator import attrgetter
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from netserver.broadcast import relay
 from netserver.cluster.channels import Channels
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from netserver.server import Server
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Complaints about what others send are logged no more often, seconds.
 COMPLAIN = 1.0
@@ -71,6 +75,7 @@ class Incoming:
         self._id = id
         self._subjects = subjects
         self._claims = claims
+        self._router = router
         self._roll = roll
         self._complained = -COMPLAIN
         self.frames = 0
@@ -79,7 +84,6 @@ class Incoming:
             Kind.GROUP: self._take_group,
             Kind.ENTRY: channels.take,
             Kind.EVERYBODY: self._take_everybody,
-            Kind.DIRECT: router.take_message,
             Kind.ASK: router.take_question,
             Kind.KNOCK: router.take_knock,
             Kind.ANSWER: router.take_answer,
@@ -113,14 +117,20 @@ class Incoming:
         allowed = self._allowed(subject, frame.name)
         if self._roll.hear(frame.sender.hex()):
             self._claims.claim_again()
-        for record in frame.records:
-            if record.kind not in allowed:
-                raise BadFrame(f"{record.kind.name} does not belong on {subject}")
-            self._hand_out(subject, frame, record)
+        for kind, run in groupby(frame.records, attrgetter("kind")):
+            if kind not in allowed:
+                raise BadFrame(f"{kind.name} does not belong on {subject}")
+            if kind is Kind.DIRECT:
+                self._hand_out(subject, self._router.take_messages, frame, list(run))
+            else:
+                for record in run:
+                    self._hand_out(subject, self._takers[kind], frame, record)
 
-    def _hand_out(self, subject: str, frame: Frame, record: Record) -> None:
+    def _hand_out(
+        self, subject: str, taker: Callable[[Frame, T], None], frame: Frame, what: T
+    ) -> None:
         try:
-            self._takers[record.kind](frame, record)
+            taker(frame, what)
         except BadFrame:
             raise
         except Exception as error:  # a bug of ours: the other records are none of it

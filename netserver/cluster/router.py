@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from netserver.broadcast import relay_to
+from netserver.broadcast import relay_all, relay_to
 from netserver.cluster.answer import Answer
 from netserver.cluster.deadlines import Deadlines
 from netserver.cluster.delivery import Delivery, Outcome
@@ -147,12 +147,20 @@ class Router:
 
     # ---------------------------------------------------------------- what others sent
 
-    def take_message(self, frame: Frame, record: Record) -> None:
-        """A message for an identity that may be here."""
-        message = record.message
-        taken = [relay_to(each, message) for each in self._identities.of(frame.name)]
-        if record.number:
-            self._receipts.note(frame.sender, record.number, any(taken))
+    def take_messages(self, frame: Frame, records: list[Record]) -> None:
+        """Messages for an identity that may be here, handed over at once where that can be."""
+        messages = [record.message for record in records]
+        got = [False] * len(messages)
+        for connection in self._identities.of(frame.name):
+            if relay_all(connection, messages):
+                got = [True] * len(messages)
+            else:
+                taken = [relay_to(connection, message) for message in messages]
+                got = [now or before for now, before in zip(taken, got, strict=True)]
+        note = self._receipts.note
+        for record, somebody in zip(records, got, strict=True):
+            if record.number:
+                note(frame.sender, record.number, somebody)
 
     def take_knock(self, frame: Frame, record: Record) -> None:
         """Something was stored for an identity that may be here, in its inbox."""

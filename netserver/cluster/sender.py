@@ -29,7 +29,8 @@ RECORD_COST = 256
 SWEEP = 0.25
 
 
-Told: TypeAlias = Callable[[], object] | None
+Unheard: TypeAlias = Callable[[int], object]
+Told: TypeAlias = Unheard | None
 
 
 class Budget:
@@ -76,25 +77,25 @@ class _Waiting:
     def __init__(self, head: bytes, owed: bool) -> None:
         self.head = head
         self.owed = owed
-        # The record, the bytes it took of the budget, whom to tell that nobody heard it, and when
-        # it came.
-        self.records: deque[tuple[bytes, int | None, Told, float]] = deque()
+        # The record, the bytes it took of the budget, whom to tell that nobody heard it, and with
+        # which number, and when it came.
+        self.records: deque[tuple[bytes, int | None, Told, int, float]] = deque()
 
-    def take(self, most: int) -> tuple[bytes, int, int, list[Callable[[], object]]]:
+    def take(self, most: int) -> tuple[bytes, int, int, list[tuple[Unheard, int]]]:
         """One frame: its bytes, what it took of the budget in how many messages, whom to tell."""
         records = self.records
         parts = [self.head]
-        tell: list[Callable[[], object]] = []
+        tell: list[tuple[Unheard, int]] = []
         length = cost = count = 0
         while records and (len(parts) == 1 or length + len(records[0][0]) <= most):
-            record, charged, told, _ = records.popleft()
+            record, charged, told, number, _ = records.popleft()
             parts.append(record)
             length += len(record)
             if charged is not None:
                 cost += charged
                 count += 1
             if told is not None:
-                tell.append(told)
+                tell.append((told, number))
         return b"".join(parts), cost, count, tell
 
 
@@ -150,7 +151,7 @@ class Sender:
         record: bytes,
         *,
         charged: int | None = None,
-        unheard: Callable[[int], object] | None = None,
+        unheard: Unheard | None = None,
         number: int = 0,
         owed: bool = False,
     ) -> None:
@@ -169,8 +170,7 @@ class Sender:
             waiting = self._waiting[subject] = _Waiting(encode_head(self._server, name), owed)
             self._wake.set()
             self._idle.clear()
-        told = None if unheard is None else partial(unheard, number)
-        waiting.records.append((record, charged, told, monotonic()))
+        waiting.records.append((record, charged, unheard, number, monotonic()))
         if waiting.owed:
             self._owed += len(record) + RECORD_COST
 
@@ -225,7 +225,7 @@ class Sender:
         if waiting.records:
             self._waiting[subject] = waiting  # at the end: the others' turn comes first
         try:
-            await self._backplane.publish(subject, payload, partial(_call, tell) if tell else None)
+            await self._backplane.publish(subject, payload, partial(_tell, tell) if tell else None)
             self.frames += 1
         except (LinkDown, PayloadTooLarge) as error:
             self.dropped += max(1, count)
@@ -237,8 +237,8 @@ class Sender:
         oldest = monotonic() - self._config.publish_age
         for subject, waiting in list(self._waiting.items()):
             records = waiting.records
-            while records and records[0][3] < oldest:
-                record, charged, _, _ = records.popleft()
+            while records and records[0][4] < oldest:
+                record, charged, _, _, _ = records.popleft()
                 self.dropped += 1
                 if waiting.owed:
                     self._owed -= len(record) + RECORD_COST
@@ -248,6 +248,6 @@ class Sender:
                 del self._waiting[subject]
 
 
-def _call(functions: list[Callable[[], object]]) -> None:
-    for function in functions:
-        function()
+def _tell(unheard: list[tuple[Unheard, int]]) -> None:
+    for function, number in unheard:
+        function(number)
