@@ -2,8 +2,8 @@
 
 Who is where is told by presence: everybody is in one group, `PEOPLE`, with their nickname and room,
 so that every server knows them all (`chat_example.roster`). A nickname is a connection's identity,
-of which there is one in the whole cluster. A room is a group with a history. Nobody asks which
-server somebody is on, and with a single server nothing is different.
+of which there is one in the whole cluster. A room is a group with a history (`chat_example.rooms`).
+Nobody asks which server somebody is on, and with a single server nothing is different.
 """
 
 from __future__ import annotations
@@ -17,37 +17,33 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from chat_example.protocol import (
     Did,
     Error,
     FromServer,
     Hello,
-    History,
     Room,
     Said,
     Welcome,
     Whispered,
-    decode,
     encode,
 )
+from chat_example.rooms import ROOMS, RULES, group_of, read_position
 from chat_example.roster import Place, Roster
 from chat_example.rules import ChatError, nick_key
 from netserver import (
     Connection,
-    Entry,
     GroupRules,
     IdentityTaken,
     Member,
     Outcome,
     Position,
-    Recovery,
     Server,
     Settled,
     Unanswered,
 )
-from netserver import History as Kept
 
 logger = logging.getLogger(__name__)
 
@@ -56,18 +52,12 @@ logger = logging.getLogger(__name__)
 REPLACED = 4000
 
 PEOPLE = "people"
-ROOM = "room/"
-
-# What is kept of a room: what a person who comes may want to read, and no more than a day old.
-KEPT = Kept(count=100, size=256 * 1024, age=24 * 3600.0)
 
 # How long somebody's next line waits until the one before is done with, seconds: whoever says
 # something and leaves sees both. While the broker is away they are not held up for ever.
 IN_ORDER = 2.0
 
 _visits = count(1)
-
-_LINES: dict[str, type[Said]] = {"said": Said, "did": Did}
 
 
 @define(eq=False)
@@ -108,7 +98,7 @@ class Chat:
         self._roster = Roster()
         self._here: dict[int, Person] = {}  # this server's, by the numbers of their connections
         server.groups.set_rules(PEOPLE, GroupRules(presence=True))
-        server.groups.set_rules(f"{ROOM}*", GroupRules(history=KEPT, stamp=_stamp))
+        server.groups.set_rules(ROOMS, RULES)
         server.groups.watch(PEOPLE)
 
     # ---------------------------------------------------------------- coming and going
@@ -133,7 +123,7 @@ class Chat:
             await self._call(connection, hello.nick)
         # They keep the one they have: a new one might be lost on its way to them.
         ticket = hello.ticket or secrets.token_urlsafe(16)
-        person = Person(connection, hello.nick, hello.room, ticket, _read_position(hello.since))
+        person = Person(connection, hello.nick, hello.room, ticket, read_position(hello.since))
         self._here[connection.id] = person
         _tell(person, Welcome(nick=person.nick, ticket=ticket, commands=list(commands)))
         await self._place(person)
@@ -167,7 +157,7 @@ class Chat:
         """A connection has ended; the server has taken it out of everything else already."""
         person = self._here.pop(connection.id, None)
         if person is not None and connection.identity is not None:
-            logger.info("%s was lost or left", person.nick)
+            logger.info("%s went", person.nick)
 
     async def move(self, person: Person, room: str) -> None:
         """Somebody goes to another room.
@@ -218,7 +208,7 @@ class Chat:
         await self._publish(person, Did(room=person.room, nick=person.nick, text=text))
 
     async def _publish(self, person: Person, line: Said) -> None:
-        delivery = self._server.publish(ROOM + line.room, encode(line))
+        delivery = self._server.publish(group_of(line.room), encode(line))
         delivery.then(partial(_complain, person))
         await _for_a_while(delivery)
 
@@ -271,7 +261,7 @@ class Chat:
         for person, _ in moves:
             _leave_rooms(person)
         for notice in self._roster.change(came, went):
-            self._server.broadcast(encode(notice), group=ROOM + notice.room, local=True)
+            self._server.broadcast(encode(notice), group=group_of(notice.room), local=True)
         for person, place in moves:
             person.hears = None if place is None else place.visit
             if place is None:
@@ -279,37 +269,9 @@ class Chat:
                     _tell(person, person.farewell)
             else:
                 _tell(person, Room(room=place.room, people=self.people(place.room)))
-                person.connection.join(ROOM + place.room, since=person.since)
+                person.connection.join(group_of(place.room), since=person.since)
         for person, _ in mine:
             person.placed.settle(True)
-
-
-def begin_history(recovery: Recovery) -> History:
-    """What somebody who is in a room now is told before what was said there."""
-    first = recovery.entries[0].position if recovery.entries else None
-    begins = recovery.position if first is None else Position(first.epoch, first.offset - 1)
-    return History(
-        room=recovery.group.removeprefix(ROOM),
-        recovered=recovery.recovered,
-        position=_write_position(begins),
-    )
-
-
-def _stamp(entry: Entry) -> str:
-    """A line as people are told it, with where and when it was said."""
-    position = _write_position(entry.position)
-    line = decode(entry.message, _LINES)
-    return encode(evolve(line, id=entry.id, at=entry.at, position=position))
-
-
-def _write_position(position: Position) -> str:
-    return f"{position.offset}@{position.epoch}"
-
-
-def _read_position(since: str) -> Position | None:
-    """What `check_since` let through."""
-    offset, _, epoch = since.partition("@")
-    return Position(epoch, int(offset)) if epoch else None
 
 
 async def _for_a_while(settled: Settled[Any]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from importlib.resources import files
 
-from chat_example.chat import Chat, Person, begin_history
+from chat_example.chat import Chat, Person
 from chat_example.commands import COMMANDS, run_line
 from chat_example.protocol import FROM_CLIENT, MESSAGE_LIMIT, Error, Hello, decode, encode
+from chat_example.rooms import begin_history
 from chat_example.rules import BURST, RATE, ChatError, Pace
 from netserver import (
     ClusterConfig,
