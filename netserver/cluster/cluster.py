@@ -302,7 +302,8 @@ class Cluster(Worker):
 
     def dismiss(self, connection: Connection) -> None:
         """A connection has no identity from now on. Does nothing twice."""
-        self._withdraw(connection, connection._enrolled)
+        if connection._enrolled:
+            self._withdraw(connection, connection._enrolled)
 
     def _withdraw(self, connection: Connection, identities: Collection[str]) -> None:
         for identity in identities:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from netserver.cluster.router import Router
 from netserver.cluster.sender import Budget, Sender
 from netserver.cluster.subjects import Subjects
 from netserver.events import BackplaneDown, BackplaneUp, Event, MessagesDropped
+from netwire import Backoff
 
 if TYPE_CHECKING:
     from netserver.server import Server
@@ -32,6 +34,9 @@ logger = logging.getLogger(__name__)
 # How long the last words may take at the end, seconds.
 LAST_WORDS = 1.0
 
+
+# Until a journal that could not be opened is tried again.
+AGAIN = Backoff(first=0.5, cap=10.0)
 
 # Between the end of a part by a bug and its new beginning, seconds: no flood in the log.
 BREATH = 1.0
@@ -110,7 +115,8 @@ class Core:
         self.interest.want(self.subjects.everybody)
         self.interest.want(self.subjects.server(self._id))
         if self.backplane.state is LinkState.UP:
-            await self._open_journal()
+            with suppress(LinkDown):  # then it is opened when the link is up again
+                await self._open_journal()
         for group in self._server.groups.watched:
             self.roll.watch(group)
         self._started = True
@@ -166,13 +172,18 @@ class Core:
         """The link is up again: make up for what was missed meanwhile."""
         self.roll.greet_all()
         self.claims.claim_again()
-        try:
-            await self._open_journal()
-        except LinkDown:
-            return  # it will be up once more
-        except BackplaneError as error:
-            logger.error("%s", error)
-            return
+        failures = 0
+        while True:
+            try:
+                await self._open_journal()
+            except LinkDown:
+                return  # it will be up once more
+            except BackplaneError as error:  # a broker that has just begun may need a while for it
+                failures += 1
+                logger.error("%s", error)
+                await asyncio.sleep(AGAIN.delay(failures, random.random))
+            else:
+                break
         self.channels.reload()
 
     async def _open_journal(self) -> None:

@@ -255,8 +255,13 @@ class Roll:
         resync_at = monotonic() + self._resync
         while True:
             self._sender.add(self._subjects.beat(me), me.hex(), beat)
+            asleep = monotonic()
             await asyncio.sleep(self._heartbeat)
             now = monotonic()
+            if now - asleep > 2 * self._heartbeat:
+                # It is this thread, or the whole process, that was held up: what the others said
+                # meanwhile waits to be heard.
+                self.excuse()
             for server in self.peers.find_dead(now):
                 logger.warning("server %s has not been heard of and is taken for gone", server)
                 self._lose(server, self.peers.groups(server))
