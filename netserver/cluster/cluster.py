@@ -13,7 +13,7 @@ from attrs import frozen
 
 from foreman import NotRunning, Worker
 from foreman.loops import new_loop
-from netserver.backplane import Backplane, LinkState, make_backplane
+from netserver.backplane import Backplane, BackplaneError, LinkState, make_backplane
 from netserver.backplane.memory import MemoryBackplane
 from netserver.cluster.answer import Answer
 from netserver.cluster.claims import REPLACED
@@ -149,13 +149,17 @@ class Cluster(Worker):
         if not self._lane.stop(PATIENCE):
             logger.warning("the cluster's thread does not end; it is left behind")
 
-    async def _begin(self) -> None:
+    async def _begin(self) -> bool:
         try:
             await self._core.start()
+        except BackplaneError as error:
+            self._begun.settle(error)  # `start` raises it: no traceback is needed in the log
+            return False
         except Exception as error:
             self._begun.settle(error)
             raise
         self._begun.settle(True)
+        return True
 
     async def _end(self) -> None:
         await self._core.stop()

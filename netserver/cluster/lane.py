@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from threading import Lock, Thread, get_ident
 from typing import Any
 
@@ -20,7 +20,8 @@ class Lane:
     Args:
         name: The thread's.
         loop_factory: Makes the loop.
-        begin: Awaited first, on the loop; until it returns, calls wait.
+        begin: Awaited first, on the loop; until it returns, calls wait. False where it has told
+            somebody why the thread is of no use: it ends then.
         end: Awaited last.
     """
 
@@ -28,8 +29,8 @@ class Lane:
         self,
         name: str,
         loop_factory: Callable[[], asyncio.AbstractEventLoop],
-        begin: Callable[[], Any],
-        end: Callable[[], Any],
+        begin: Callable[[], Awaitable[bool]],
+        end: Callable[[], Awaitable[None]],
     ) -> None:
         self._name = name
         self._loop_factory = loop_factory
@@ -96,7 +97,8 @@ class Lane:
     async def _main(self) -> None:
         stopping = asyncio.Event()
         try:
-            await self._begin()
+            if not await self._begin():
+                return
             with self._lock:
                 self._loop = asyncio.get_running_loop()
                 self._stopping = stopping

@@ -11,7 +11,8 @@ import pytest
 
 from benchmark.brokers.nats import NatsServer, nats_server
 from benchmark.brokers.process import BrokerMissing
-from netserver import GroupRules, History, Outcome
+from netserver import BackplaneError, GroupRules, History, Outcome, Server
+from tests.netserver.backplane.brokers import required_nats
 from tests.netserver.cluster.conftest import PATIENCE, Fleet, Visitor
 
 RULES = GroupRules(history=History(count=10))
@@ -115,3 +116,14 @@ def test_a_broker_that_has_lost_the_end_begins_anew(
     while said[-1] != "m3":  # it may come behind what was kept
         said.append(ann.client.recv(PATIENCE))
     assert said == ["m0", "m3"]
+
+
+def test_without_jetstream_a_server_does_not_start_and_says_why_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with required_nats() as broker:
+        server = Server(cluster=broker.url)
+        server.groups.set_rules(GROUP, RULES)
+        with pytest.raises(BackplaneError, match="start nats-server with -js"):
+            server.start()
+    assert [record for record in caplog.records if record.exc_info] == []

@@ -407,7 +407,7 @@ def test_a_lane_that_cannot_begin_still_does_what_was_posted() -> None:
     calls: list[int] = []
     ended = threading.Event()
 
-    async def begin() -> None:
+    async def begin() -> bool:
         raise OSError("a library's bug")
 
     async def end() -> None:

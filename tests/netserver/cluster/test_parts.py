@@ -109,8 +109,9 @@ def test_a_lane_begins_when_needed_and_keeps_the_order() -> None:
     began, ended, done = threading.Event(), threading.Event(), threading.Event()
     calls: list[int] = []
 
-    async def begin() -> None:
+    async def begin() -> bool:
         began.set()
+        return True
 
     async def end() -> None:
         ended.set()
@@ -131,10 +132,13 @@ def test_a_lane_begins_when_needed_and_keeps_the_order() -> None:
 
 
 def test_a_lane_that_was_never_needed_ends_at_once() -> None:
-    async def never() -> None:
+    async def begin() -> bool:
         raise AssertionError
 
-    lane = Lane("test", asyncio.new_event_loop, never, never)
+    async def end() -> None:
+        raise AssertionError
+
+    lane = Lane("test", asyncio.new_event_loop, begin, end)
     assert lane.stop(0)
     assert not lane.post(print)
 
