@@ -14,7 +14,8 @@ class Answer(Settled[Message | Unanswered]):
     """An answer that is to come.
 
     ``await answer`` gives the message, as does ``answer.wait(timeout)`` in a plain thread; both
-    raise `Unanswered` where there is none.
+    raise `Unanswered` where there is none. A function given to `then` is called with the message or
+    with the `Unanswered`, which is not raised there.
     """
 
     __slots__ = ()

@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 # So many messages wait until it is known what was said before them, and as many bytes as are kept.
 MOST_HELD = 10_000
 
-
 # So many messages are kept for somebody who is still busy with what they missed before, of no more
 # bytes than the history has; with more, they are served anew.
 MOST_BEHIND = 1000

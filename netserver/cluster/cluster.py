@@ -342,7 +342,7 @@ class Cluster(Worker):
             frames_sent=core.sender.frames,
             frames_received=core.incoming.frames,
             invalid=core.incoming.invalid,
-            dropped=self._budget.refused + core.sender.dropped,
+            dropped=core.dropped,
         )
 
 

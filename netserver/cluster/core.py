@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 # How long the last words may take at the end, seconds.
 LAST_WORDS = 1.0
 
-
 # Until a journal that could not be opened is tried again.
 AGAIN = Backoff(first=0.5, cap=10.0)
 

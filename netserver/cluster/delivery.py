@@ -25,13 +25,22 @@ _lock = Lock()
 
 
 class Outcome(Enum):
-    """What became of a message."""
+    """What became of a message.
 
-    DELIVERED = "delivered"  # handed to at least one connection of whom it is for
-    QUEUED = "queued"  # in the history; whoever is not there gets it when they come back
-    NOBODY = "nobody"  # nobody is there; it is gone
-    UNKNOWN = "unknown"  # nothing was heard within the deadline: it may or may not have arrived
-    REFUSED = "refused"  # too much waits for the backplane already, or there is no link; not sent
+    Attributes:
+        DELIVERED: Handed to at least one connection of whom it is for, to be sent.
+        QUEUED: In the history; whoever is not there gets it when they come back.
+        NOBODY: Nobody is there; it is gone.
+        UNKNOWN: Nothing was heard within the timeout: it may or may not have arrived.
+        REFUSED: Not sent: too much waits for the backplane, it does not take the message, or the
+            server has ended.
+    """
+
+    DELIVERED = "delivered"
+    QUEUED = "queued"
+    NOBODY = "nobody"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
 
 
 class Settled(Generic[T]):

@@ -347,8 +347,3 @@ def _is_name(value: object) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def names(members: Iterable[Member]) -> set[str]:
-    """The identities of members, each once, however many connections it has."""
-    return {member.identity for member in members if member.identity is not None}

@@ -28,7 +28,6 @@ RECORD_COST = 256
 # How often what waits for the link is looked through for what is too old, seconds.
 SWEEP = 0.25
 
-
 Unheard: TypeAlias = Callable[[int], object]
 Told: TypeAlias = Unheard | None
 
