@@ -242,7 +242,7 @@ def crossing_block(results: Results) -> str:
     )
     rows = crossing_rows(part["summary"], part["libraries"])
     shown = bars_table(map(Bar.read, part["bars"]))
-    said = " ".join((what, provenance(results), *disturbance(part["other_cpu"])))
+    said = " ".join((what, provenance(part), *disturbance(part["other_cpu"])))
     return f"{_markdown(CROSSING_HEAD, rows)}\n\n{shown}\n\n{said}"
 
 
@@ -254,7 +254,7 @@ def scaling_block(results: Results) -> str:
     rows = scaling_rows(part["counts"])
     return (
         f"{_markdown(SCALING_HEAD, rows)}\n\n"
-        f"Frames for each of {part['messages']} messages. {provenance(results)}"
+        f"Frames for each of {part['messages']} messages. {provenance(part)}"
     )
 
 
@@ -271,7 +271,7 @@ def simulation_block(results: Results) -> str:
         f"{_markdown(SIMULATION_HEAD, simulation_rows(part['sends']))}\n\n"
         f"{_markdown(MEMORY_HEAD, memory_rows(part['memory']))}\n\n"
         f"With {part['servers']:,} servers and {part['clients']:,} clients in all,"
-        f" {part['clients'] // part['servers']:,} on each. {provenance(results)}"
+        f" {part['clients'] // part['servers']:,} on each. {provenance(part)}"
     )
 
 
@@ -284,5 +284,5 @@ def returning_block(results: Results) -> str:
     return (
         f"{_markdown(RETURNING_HEAD, returning_rows(part['returned']))}\n\n{shown}\n\n"
         f"{part['clients']:,} clients, {part['strict']} strict connections."
-        f" {' '.join((provenance(results), *disturbance(part['other_cpu'])))}"
+        f" {' '.join((provenance(part), *disturbance(part['other_cpu'])))}"
     )

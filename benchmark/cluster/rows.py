@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from attrs import asdict, define, field, frozen
@@ -207,7 +207,7 @@ async def _returning(ground: Ground) -> dict[str, Any]:
     }
 
 
-ROWS: Mapping[str, Callable[[Ground], Awaitable[dict[str, Any]]]] = {
+ROWS: dict[str, Callable[[Ground], Awaitable[dict[str, Any]]]] = {
     "crossing": _crossing,
     "scaling": _scaling,
     "simulation": _simulation,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -55,7 +57,9 @@ def add_options(commands: Commands) -> None:
         help=f"these instead of all that there is what they need for: {', '.join(BACKPLANES)}",
     )
     parser.add_argument(
-        "--only", metavar="ROW,ROW", help=f"these rows instead of all: {', '.join(ROWS)}"
+        "--only",
+        metavar="ROW,ROW",
+        help=f"these rows instead of all, of which --save keeps the others: {', '.join(ROWS)}",
     )
     add_number(parser, "--rounds", int, 1, 5, "N", "turns of each side, in changing order")
     add_number(parser, "--seconds", float, 0.1, 3.0, "S", "measured in each loop of a turn")
@@ -108,18 +112,17 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
             errors.print(line, soft_wrap=True)
         ground = Ground(plan, scale, fabrics, workspace, console, errors)
         for name in rows:
-            found[name] = await ROWS[name](ground)
-    record.save(
-        record.target(options, "cluster"),
-        {
-            "benchmark": "cluster",
-            **record.describe(arguments),
-            "backplanes": [fabric.name for fabric in fabrics],
-            "skipped": skipped,
-            "rows": found,
-        },
-        console,
-    )
+            row = await ROWS[name](ground)
+            names = [fabric.name for fabric in fabrics]
+            found[name] = {**record.describe(arguments), "backplanes": names, **row}
+    path = record.target(options, "cluster")
+    if options.save:
+        found = {**_kept_rows(path), **found}
+    content = {
+        "benchmark": "cluster",
+        "rows": {name: found[name] for name in ROWS if name in found},
+    }
+    record.save(path, content, console)
     missed = [str(bar) for bar in ground.bars if bar.met is False]
     if missed and options.check:
         raise BenchmarkError("not met: " + "; ".join(missed))
@@ -149,6 +152,14 @@ def _sized(options: Namespace) -> tuple[Crossings, Scale]:
         before=0.7,
         patience=3.0,
     )
+
+
+def _kept_rows(path: Path) -> dict[str, Any]:
+    """The rows of a results file that is there: those that are measured anew take their place."""
+    if not path.exists():
+        return {}
+    rows: dict[str, Any] = json.loads(path.read_text())["rows"]
+    return rows
 
 
 def _chosen(names: str | None) -> list[str]:

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from benchmark import record
 from benchmark.__main__ import main
 from benchmark.bars import Bar
 from benchmark.brokers.process import find_program
 from benchmark.cluster import report
 from benchmark.cluster.backplanes import BACKPLANES, Fabric
 from benchmark.cluster.crossing import ALONE, BARE, OURS, Turn
+from benchmark.cluster.rows import ROWS, Ground
 from benchmark.commands.cluster import KEPT
 from benchmark.errors import BenchmarkError
 from benchmark.load.plan import Plan
@@ -87,6 +89,24 @@ def test_who_gets_what_it_sent_itself_is_found_out() -> None:
 
     with pytest.raises(BenchmarkError, match="did not send back what it was sent"):
         asyncio.run(run())
+
+
+def test_rows_that_are_not_measured_anew_stay_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def measure(_ground: Ground) -> dict[str, Any]:
+        return {"new": True}
+
+    monkeypatch.setattr(record, "KEPT", tmp_path)
+    monkeypatch.setitem(ROWS, "scaling", measure)
+    (tmp_path / "cluster.json").write_text('{"rows": {"returning": {"new": false}, "scaling": 1}}')
+    options = ["--backplane", "zmq", "--only", "scaling", "--save"]
+    assert main(["cluster", *options]) == 0
+    rows = json.loads((tmp_path / "cluster.json").read_text())["rows"]
+    assert list(rows) == ["scaling", "returning"]
+    assert rows["scaling"]["new"]
+    assert rows["scaling"]["command"].endswith(" ".join(options))
+    assert rows["returning"] == {"new": False}
 
 
 def turn(number: int, backplane: str, side: str, rate: float, p50: float, strict: float) -> Turn:
