@@ -168,6 +168,7 @@ async def running_server(
     workspace: Workspace,
     cpu: int | None,
     arguments: Sequence[str] = (),
+    patience: float = READY_TIMEOUT,
 ) -> AsyncIterator[Server]:
     """Run a server for the length of the block.
 
@@ -177,9 +178,10 @@ async def running_server(
         workspace: Where its files are.
         cpu: The CPU to pin it to, or None.
         arguments: Further options of its program.
+        patience: How long it may take until it listens, seconds.
 
     Raises:
-        BenchmarkError: It could not be compiled, or did not listen within `READY_TIMEOUT`.
+        BenchmarkError: It could not be compiled, or did not listen in time.
     """
     options = [
         *("--transport", transport),
@@ -191,7 +193,7 @@ async def running_server(
     if kind.compiler is not None:
         options += "--program", await workspace.program(kind.compiler)
     async with child(f"server {kind.name}", kind.program, options, cpu) as started:
-        ready = await started.read(READY_TIMEOUT)
+        ready = await started.read(patience)
         yield Server(kind, started, ready["urls"])
 
 

@@ -28,6 +28,7 @@ TOGETHER = 4  # servers in one process at least, as far as there are so many
 INTERESTED = (1, 2)
 WANTED = "wanted"  # the identity and the group
 PUT_OFF = 600.0  # seconds between two heartbeats
+STARTING = 60.0  # seconds until all servers of a process listen
 PATIENCE = 20.0
 LOOK = 0.1
 EQUAL = 2  # looks in a row after which nothing is under way
@@ -140,7 +141,7 @@ async def _started(
     arguments = [word for url in shares[0] for word in ("--cluster", url)]
     arguments += ["--heartbeat", str(PUT_OFF)]
     async with (
-        running_server(CLUSTER, "ws", workspace, None, arguments) as first,
+        running_server(CLUSTER, "ws", workspace, None, arguments, STARTING) as first,
         _started(shares[1:], workspace) as others,
     ):
         yield [first, *others]
