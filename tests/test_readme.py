@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SNIPPETS: list[str] = SNIPPET.findall(README)
+SNIPPETS: list[str] = SNIPPET.findall((ROOT / "README.md").read_text())
+OF_CLUSTER: list[str] = SNIPPET.findall((ROOT / "docs" / "cluster.md").read_text())
 
 
-def find(text: str) -> str:
-    found = [snippet for snippet in SNIPPETS if text in snippet]
+def find(text: str, among: list[str] = SNIPPETS) -> str:
+    found = [snippet for snippet in among if text in snippet]
     assert len(found) == 1, f"{len(found)} snippets hold {text!r}"
     return found[0]
 
@@ -131,8 +131,7 @@ def test_talk() -> None:
 
 
 def test_two_servers_are_one() -> None:
-    (snippet,) = SNIPPET.findall((ROOT / "docs" / "cluster.md").read_text())
-    program = snippet + textwrap.dedent(
+    program = find("class Guest", OF_CLUSTER) + textwrap.dedent(
         """
         from netclient.blocking import Client
 
@@ -152,6 +151,45 @@ def test_two_servers_are_one() -> None:
     )
     assert run(program) == (
         "ann is here\nann is here, ben is here\nben is here\nhello there\neve: nobody\n"
+    )
+
+
+def test_who_comes_back_to_a_room_gets_what_they_missed_and_questions_are_answered() -> None:
+    program = (
+        find("class Player", OF_CLUSTER)
+        + find("class Reader", OF_CLUSTER)
+        + textwrap.dedent(
+            """
+            from netclient.blocking import Client
+            from netserver import Server
+
+            server = Server(cluster="memory://docs")
+            set_up(server)
+            with server:
+                players = server.listen("ws://127.0.0.1:0", Player).port
+                url = f"ws://127.0.0.1:{server.listen('ws://127.0.0.1:0', Reader).port}/"
+                with Client(f"ws://127.0.0.1:{players}/ann") as ann:
+                    with Client(f"ws://127.0.0.1:{players}/ben"):
+                        ann.send("ben")
+                        print(ann.recv(timeout=10))
+                    ann.send("eve")
+                    print(ann.recv(timeout=10))
+                with Client(url) as reader:
+                    reader.send("one")
+                    reader.send("two")
+                    epoch, offset, said = json.loads(reader.recv(timeout=10))
+                    print(said, json.loads(reader.recv(timeout=10))[2])
+                with Client(f"{url}?epoch={epoch}&offset={offset}") as reader:
+                    print(json.loads(reader.recv(timeout=10))[2])
+                with Client(f"{url}?epoch=another&offset=7") as reader:
+                    print(reader.recv(timeout=10))
+                    print(*(json.loads(reader.recv(timeout=10))[2] for _ in range(2)))
+            """
+        )
+    )
+    assert run(program) == (
+        "ben plays chess\nnobody is there\none two\ntwo\n"
+        "some of what was said is not kept any more\none two\n"
     )
 
 
