@@ -16,10 +16,10 @@ from netserver.cluster.frames import Frame, Kind, encode_head, encode_message
 from netserver.cluster.frames import Record as FrameRecord
 from netserver.cluster.history import Entry, Position
 from netserver.cluster.interest import Interest
-from netserver.cluster.journaled import JournalChannel
+from netserver.cluster.journal_channel import JournalChannel
+from netserver.cluster.journal_writer import JournalWriter, Unstored
 from netserver.cluster.past import Past
 from netserver.cluster.rules import RuleBook
-from netserver.cluster.scribe import Saying, Scribe
 from netserver.cluster.sender import Budget, Sender
 from netserver.cluster.subjects import Subjects
 from netwire import Message
@@ -76,7 +76,7 @@ class Channels:
         self._idle: dict[str, float] = {}  # since when nobody is in it
         self._groups: dict[str, str] = {}  # by their subjects, in the journal
         self._epochs = 0
-        self.scribe = None if journal is None else Scribe(journal, budget)
+        self.writer = None if journal is None else JournalWriter(journal, budget)
         self._followed = None if journal is None else Interest(journal.follow, journal.unfollow)
 
     def __len__(self) -> int:
@@ -134,11 +134,11 @@ class Channels:
         """Something is said in a group, by this server."""
         record = encode_message(Kind.ENTRY, message, key=id)
         subject = self._subjects.group(group)
-        if self.scribe is not None:
+        if self.writer is not None:
             payload = encode_head(self._server, group) + record
             # A journal's keys are short and plain, whatever groups and ids are made of.
             key = blake2b(f"{group}\0{id}".encode(), digest_size=20).hexdigest()
-            self.scribe.append(subject, Saying(payload, key, delivery, charged))
+            self.writer.append(subject, Unstored(payload, key, delivery, charged))
             return
         self._say_here(group, message, id, delivery)
         self._sender.add(subject, group, record, charged=charged)
@@ -194,7 +194,7 @@ class Channels:
 
     def close(self) -> None:
         """Store and follow nothing more."""
-        if self.scribe is not None:
-            self.scribe.close()
+        if self.writer is not None:
+            self.writer.close()
         for group in list(self._channels):
             self._end(group)

@@ -135,8 +135,8 @@ class Core:
             self.roll.say_goodbye()
             with suppress(TimeoutError, LinkDown):
                 async with asyncio.timeout(LAST_WORDS):
-                    if self.channels.scribe is not None:
-                        await self.channels.scribe.flush()
+                    if self.channels.writer is not None:
+                        await self.channels.writer.flush()
                     await self.sender.flush()
                     if self.backplane.state is LinkState.UP:
                         await self.backplane.probe()  # so that it has left when we do

@@ -21,7 +21,7 @@ AGAIN = Backoff(first=0.1, cap=1.0)
 
 
 @frozen
-class Saying:
+class Unstored:
     """One message that is to be stored.
 
     Args:
@@ -37,7 +37,7 @@ class Saying:
     charged: int
 
 
-class Scribe:
+class JournalWriter:
     """Stores what is said, in order for each group. Owned by the cluster's thread.
 
     The next message of a group is sent when the one before is known to be stored: were several on
@@ -52,13 +52,13 @@ class Scribe:
     def __init__(self, journal: Journal, budget: Budget) -> None:
         self._journal = journal
         self._budget = budget
-        self._queues: dict[str, deque[Saying]] = {}
+        self._queues: dict[str, deque[Unstored]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def append(self, subject: str, saying: Saying) -> None:
+    def append(self, subject: str, unstored: Unstored) -> None:
         """Store a message."""
         queue = self._queues.setdefault(subject, deque())
-        queue.append(saying)
+        queue.append(unstored)
         if subject not in self._tasks:
             task = asyncio.get_running_loop().create_task(self._write(subject, queue))
             self._tasks[subject] = task
@@ -73,25 +73,25 @@ class Scribe:
         for task in self._tasks.values():
             task.cancel()
 
-    async def _write(self, subject: str, queue: deque[Saying]) -> None:
+    async def _write(self, subject: str, queue: deque[Unstored]) -> None:
         try:
             while queue:
-                saying = queue[0]
-                await self._store(subject, saying)
+                unstored = queue[0]
+                await self._store(subject, unstored)
                 queue.popleft()
-                self._budget.give_back(saying.charged)
+                self._budget.give_back(unstored.charged)
         finally:
             self._tasks.pop(subject, None)
             self._queues.pop(subject, None)
-            for saying in queue:
-                self._budget.give_back(saying.charged)
-                saying.delivery.settle(Outcome.UNKNOWN)
+            for unstored in queue:
+                self._budget.give_back(unstored.charged)
+                unstored.delivery.settle(Outcome.UNKNOWN)
 
-    async def _store(self, subject: str, saying: Saying) -> None:
+    async def _store(self, subject: str, unstored: Unstored) -> None:
         failures = 0
         while True:
             try:
-                offset = await self._journal.append(subject, saying.payload, saying.key)
+                offset = await self._journal.append(subject, unstored.payload, unstored.key)
             except (LinkDown, TimeoutError) as error:
                 failures += 1
                 logger.debug("not stored yet: %s", error)
@@ -99,8 +99,8 @@ class Scribe:
                 continue
             except BackplaneError as error:
                 logger.error("a message for %s is not stored: %s", subject, error)
-                saying.delivery.settle(Outcome.REFUSED)
+                unstored.delivery.settle(Outcome.REFUSED)
                 return
-            saying.delivery.position = Position(self._journal.epoch, offset)
-            saying.delivery.settle(Outcome.QUEUED)
+            unstored.delivery.position = Position(self._journal.epoch, offset)
+            unstored.delivery.settle(Outcome.QUEUED)
             return
