@@ -96,7 +96,7 @@ class BackplaneUrl:
             host, port = parts.hostname, parts.port
         except ValueError as error:
             raise BackplaneUrlError(self.shown, f"is none: {error}") from None
-        if not host:
+        if not host or not host.isprintable() or " " in host:
             raise BackplaneUrlError(self.shown, "names no host")
         user = None if parts.username is None else unquote(parts.username)
         password = None if parts.password is None else unquote(parts.password)

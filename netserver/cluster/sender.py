@@ -112,7 +112,8 @@ class Sender:
 
     Attributes:
         frames: How many were published.
-        dropped: How many records were not, for they were too old or the link was lost.
+        dropped: How many messages were not, for they were too old or the link was lost; beats and
+            what else servers tell of themselves are made up for, and do not count.
     """
 
     def __init__(
@@ -227,7 +228,7 @@ class Sender:
             await self._backplane.publish(subject, payload, partial(_tell, tell) if tell else None)
             self.frames += 1
         except (LinkDown, PayloadTooLarge) as error:
-            self.dropped += max(1, count)
+            self.dropped += count
             logger.debug("a frame for %s is lost: %s", subject, error)
         finally:
             self._budget.give_back(cost, count)
@@ -238,10 +239,10 @@ class Sender:
             records = waiting.records
             while records and records[0][4] < oldest:
                 record, charged, _, _, _ = records.popleft()
-                self.dropped += 1
                 if waiting.owed:
                     self._owed -= len(record) + RECORD_COST
                 if charged is not None:
+                    self.dropped += 1
                     self._budget.give_back(charged)
             if not records:
                 del self._waiting[subject]

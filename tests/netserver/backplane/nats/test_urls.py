@@ -13,6 +13,7 @@ from netserver.backplane import BackplaneUrlError, make_backplane
     ("url", "reason"),
     [
         ("nats://", "names no host"),
+        ("nats://a b", "names no host"),
         ("nats://h:port", "is none"),
         ("nats://token@h", r"a token is given as \?token="),
         ("nats://u:secret@h?token=secret", "more than one of password, token, creds and nkey"),
