@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from inspect import isawaitable
 from typing import TYPE_CHECKING
 
+from netserver.cluster.frames import check_name
 from netserver.errors import IdentityTaken, Reject
 from netserver.events import Refused
 from netserver.origins import is_allowed
@@ -75,6 +76,7 @@ class Admission:
             if answer is not None:
                 await answer
             if isinstance(connection.identity, str):
+                _check(connection.identity)
                 await connection.identify(connection.identity)
         except Reject as refusal:
             self._refuse(refusal)
@@ -106,3 +108,11 @@ class Admission:
             raise TypeError(f"on_request returns a Response or None, not {response!r}")
         self._shell.respond(UPGRADE_REQUIRED if response is None else response)
         self.pending = False  # only now: an answer that cannot be sent is a failure to answer
+
+
+def _check(identity: str) -> None:
+    """Refuse an identity that cannot be one: mostly the peer has made it up, as a path perhaps."""
+    try:
+        check_name(identity)
+    except ValueError as wrong:
+        raise Reject(400, f"This identity cannot be used: {wrong}.\n") from wrong

@@ -306,7 +306,8 @@ class Connection(Worker):
         """Be reached under an identity from now on, and not under one before. On its own node only.
 
         In `on_connect` it is enough to set ``identity`` to a str: this is done before the
-        connection opens, and a peer whose identity is taken is answered 409.
+        connection opens, and a peer whose identity is taken is answered 409, or 400 where it cannot
+        be one.
 
         Args:
             identity: At most 1024 bytes in UTF-8; None to be reached under none.

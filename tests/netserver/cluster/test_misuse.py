@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from benchmark.brokers.nats import NatsServer as Broker
+from benchmark.brokers.nats import nats_server
+from benchmark.brokers.process import BrokerMissing
 from foreman import NotRunning
 from netclient.blocking import Client
 from netserver import (
@@ -421,7 +424,61 @@ def test_a_lane_that_cannot_begin_still_does_what_was_posted() -> None:
     assert not lane.start()
 
 
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    try:
+        with nats_server(jetstream=True) as started:
+            yield started
+    except BrokerMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_closing_while_the_broker_hangs_and_dies_settles_everything(
+    broker: Broker, stored: bool
+) -> None:
+    a = Site(broker.url, CONFIG)
+    a.groups.set_rules("room/*", HISTORY)
+    a.start()
+    broker.process.freeze()
+    delivery = a.publish("room/1", "x") if stored else a.send_to("ben", "x", timeout=60)
+    closing = threading.Thread(target=a.close)
+    closing.start()
+    until(lambda: a.cluster._lane._closed)
+    broker.process.kill()  # while it waits for the last words to be taken
+    closing.join(PATIENCE)
+    assert not closing.is_alive()
+    assert delivery.wait(PATIENCE) is Outcome.UNKNOWN
+    assert a.statistics().cluster.waiting == 0
+    assert not any(thread.name == "cluster" for thread in threading.enumerate())
+
+
+def test_a_server_is_whole_when_its_broker_comes_later(broker: Broker) -> None:
+    broker.process.kill()
+    with ExitStack() as stack:
+        fleet = Fleet(lambda: broker.url, stack)
+        a, b = fleet.server(rules=GroupRules(history=History(), presence=True)), fleet.server()
+        ann = fleet.visit(a, "ann")
+        ann.client.send(json.dumps(["join", "room/1", None, None]))
+        assert ann.read() == ["joined", "room/1"]
+        delivery = a.publish("room/1", "early")
+        assert delivery.outcome is None
+        broker.process.start()
+        assert delivery.wait(PATIENCE) is Outcome.QUEUED
+        recovery = ann.read()
+        assert recovery[-1] == ["early"] or ann.client.recv(PATIENCE) == "early"
+        answer = b.ask("ann", "?", timeout=PATIENCE)
+        assert answer.wait(PATIENCE) == "ann says ?"
+
+
 # ---------------------------------------------------------------- identities
+
+
+def test_an_identity_that_cannot_be_is_the_clients_fault(fleet: Fleet) -> None:
+    a = fleet.server()
+    with pytest.raises(Exception, match="400"):
+        fleet.visit(a, "x" * 1025)
+    assert a.statistics().cluster.identities == 0
 
 
 def test_who_is_cancelled_while_it_identifies_keeps_what_it_had(fleet: Fleet) -> None:
