@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from netserver.backplane import Journal, Record
-from netserver.cluster.channel import Channel, LocalChannel
+from netserver.cluster.channel import Channel
 from netserver.cluster.delivery import Delivery
 from netserver.cluster.frames import Frame, Kind, encode_head, encode_message
 from netserver.cluster.frames import Record as FrameRecord
@@ -18,6 +18,7 @@ from netserver.cluster.history import Entry, Position
 from netserver.cluster.interest import Interest
 from netserver.cluster.journal_channel import JournalChannel
 from netserver.cluster.journal_writer import JournalWriter, Unstored
+from netserver.cluster.local_channel import LocalChannel
 from netserver.cluster.past import Past
 from netserver.cluster.rules import RuleBook
 from netserver.cluster.sender import Budget, Sender
