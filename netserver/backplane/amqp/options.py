@@ -61,10 +61,9 @@ class Options:
 
 
 def _heartbeat(text: str) -> int:
-    seconds = int(text)
-    if not 1 <= seconds <= 60:
-        raise ValueError("it is 1 to 60 seconds")
-    return seconds
+    if not (text.isdecimal() and 1 <= int(text) <= 60):
+        raise ValueError("it is 1 to 60 whole seconds")
+    return int(text)
 
 
 def _exchange(text: str) -> str:

@@ -17,8 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     keygen = commands.add_parser("keygen", help="make a pair of keys")
-    keygen.add_argument("folder", type=Path, help="where to; made if it is not there")
-    keygen.add_argument("name", nargs="?", default="server", help="of the files (%(default)s)")
+    keygen.add_argument("folder", metavar="DIR", type=Path, help="where to; made if it is not there")
+    keygen.add_argument(
+        "name", metavar="NAME", nargs="?", default="server", help="of the files (%(default)s)"
+    )
     given = parser.parse_args(arguments)
     try:
         public, secret = make_keys(given.folder, given.name)
