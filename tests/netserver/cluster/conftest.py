@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from queue import Queue
@@ -84,6 +85,21 @@ class Site(Server):
 
     def on_presence(self, group: str, came: tuple[Member, ...], went: tuple[Member, ...]) -> None:
         self.changes.put((group, [m.identity for m in came], [m.identity for m in went]))
+
+
+def wait_for(site: Site, kind: type[Event]) -> Event:
+    """The next event of a kind; those before it are dropped."""
+    while not isinstance(event := site.events.get(timeout=2 * PATIENCE), kind):
+        pass
+    return event
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what nothing tells of."""
+    ends = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
 
 
 @define(eq=False)

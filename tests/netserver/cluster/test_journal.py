@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,8 +14,9 @@ import pytest
 from benchmark.brokers.nats import NatsServer, nats_server
 from benchmark.brokers.process import BrokerMissing
 from netserver import BackplaneError, GroupRules, History, Outcome, Server
+from netserver.events import BackplaneDown, BackplaneUp
 from tests.netserver.backplane.brokers import required_nats
-from tests.netserver.cluster.conftest import PATIENCE, Fleet, Visitor
+from tests.netserver.cluster.conftest import PATIENCE, Fleet, Visitor, until, wait_for
 
 RULES = GroupRules(history=History(count=10))
 
@@ -127,3 +130,26 @@ def test_without_jetstream_a_server_does_not_start_and_says_why_once(
         with pytest.raises(BackplaneError, match="start nats-server with -js"):
             server.start()
     assert [record for record in caplog.records if record.exc_info] == []
+
+
+def test_a_broker_whose_jetstream_comes_later_is_waited_for(
+    fleet: Fleet, broker: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = fleet.server(rules=RULES), fleet.server(rules=RULES)
+    ann = fleet.visit(a, "ann")
+    come(ann)
+    settings = broker.directory / "nats.conf"
+    enabled = settings.read_text()
+    broker.process.kill()
+    settings.write_text("\n".join(line for line in enabled.splitlines() if "store" not in line))
+    for site in (a, b):
+        wait_for(site, BackplaneDown)
+    broker.process.start()
+    for site in (a, b):
+        wait_for(site, BackplaneUp)
+    until(lambda: caplog.text.count("JetStream is not enabled") >= 2)
+    delivery = b.publish(GROUP, "later")
+    settings.write_text(enabled)
+    os.kill(broker.process.pid, signal.SIGHUP)  # reads its configuration again
+    assert delivery.wait(2 * PATIENCE) is Outcome.QUEUED
+    assert ann.client.recv(2 * PATIENCE) == "later"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -11,9 +10,9 @@ import pytest
 from benchmark.brokers.nats import nats_server
 from benchmark.brokers.process import BrokerMissing, BrokerProcess
 from netserver import ClusterConfig, GroupRules, Outcome
-from netserver.events import BackplaneDown, BackplaneUp, Event, MessagesDropped
+from netserver.events import BackplaneDown, BackplaneUp, MessagesDropped
 from tests.netserver.backplane.brokers import breakable_rabbitmq
-from tests.netserver.cluster.conftest import PATIENCE, Fleet, Site
+from tests.netserver.cluster.conftest import PATIENCE, Fleet, Site, until, wait_for
 
 # Small enough to be filled, and quick to notice what hangs.
 CONFIG = ClusterConfig(
@@ -49,19 +48,6 @@ def broken(request: pytest.FixtureRequest) -> Iterator[tuple[Fleet, BrokerProces
     name, how = request.param.split()
     with (nats if name == "nats" else amqp)() as (url, process), ExitStack() as stack:
         yield Fleet(lambda: url, stack), process, how
-
-
-def wait_for(site: Site, kind: type[Event]) -> Event:
-    while not isinstance(event := site.events.get(timeout=2 * PATIENCE), kind):
-        pass
-    return event
-
-
-def until(condition: Callable[[], object]) -> None:
-    ends = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
 
 
 def both_there(site: Site) -> bool:
