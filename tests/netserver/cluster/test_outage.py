@@ -105,6 +105,8 @@ def test_who_left_while_the_broker_was_away_is_gone_afterwards() -> None:
         wait_for(b, BackplaneDown)
         # The last of its server, which has nothing to do with the group from then on.
         assert ben.ask("leave", "room/1") == ["left", "room/1"]
-        wait_for(b, MessagesDropped)  # what told so, among others
+        for _ in range(2):  # what told so waits no longer when a message after it does not
+            b.send_to("ann", "lost")
+            wait_for(b, MessagesDropped)
         broker.start()
         until(lambda: [member.identity for member in a.presence("room/1")] == ["ann"])
