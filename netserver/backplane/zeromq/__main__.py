@@ -17,7 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     keygen = commands.add_parser("keygen", help="make a pair of keys")
-    keygen.add_argument("folder", metavar="DIR", type=Path, help="where to; made if it is not there")
+    keygen.add_argument(
+        "folder", metavar="DIR", type=Path, help="where to; made if it is not there"
+    )
     keygen.add_argument(
         "name", metavar="NAME", nargs="?", default="server", help="of the files (%(default)s)"
     )
