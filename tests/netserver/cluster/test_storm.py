@@ -17,7 +17,7 @@ from tests.netserver.backplane.engines import ENGINES
 from tests.netserver.cluster.conftest import PATIENCE, Fleet, Site, Visitor
 
 RULES = GroupRules(presence=True, history=History(count=100_000, size=2**26))
-SECONDS = 2.0
+SECONDS = 1.5
 SERVERS, THREADS, ROOMS = 3, 8, 4
 
 
