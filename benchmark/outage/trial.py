@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from benchmark.errors import BenchmarkError
 from benchmark.load.stream import TWINS
 from benchmark.load.timetable import Attendance, Line, Timetable, read_times, split
-from benchmark.outage.probe import NUMBERS, Probe, running_probe
+from benchmark.outage.probe import FLOODED, Probe, running_probe
 from benchmark.outage.site import CALLER, ECHO, SINGER
 from benchmark.outage.victims import Fault, Ground, Post, Victim
 from benchmark.peers.foreman_server import STRICT
@@ -243,7 +243,7 @@ async def _flood(
     pid = post.child.pid
     before = most = resident_bytes(pid)
     await victim.strike(fault)
-    await post.child.write({"flood": settings.flood, "to": str(NUMBERS[1])})
+    await post.child.write({"flood": settings.flood, "to": str(FLOODED)})
     answer = asyncio.create_task(post.child.read(settings.flood + FLOOD_ANSWER))
     try:
         while not answer.done():
