@@ -18,6 +18,7 @@ NUMBERS = (1_000_000, 1_000_001)  # of the two, twins
 FLOODED = 1_000_002  # of one more beside the second, that may be cut off for being too slow
 SOON = Backoff(first=0.05, cap=0.2)  # for who lost the connection, with its server
 SEND_TIMEOUT = 0.2  # seconds to wait for it
+CLOSE_TIMEOUT = 0.2  # seconds: it may be frozen, when all is ended in the middle
 
 
 @define(eq=False)
@@ -78,6 +79,7 @@ async def running_probe(urls: Sequence[str]) -> AsyncIterator[Probe]:
                 f"{url}/{number}",
                 reconnect=SOON,
                 send_timeout=SEND_TIMEOUT,
+                close_timeout=CLOSE_TIMEOUT,
                 ping_interval=None,  # a server that is frozen is not to lose it
                 on_message=note,
             )
