@@ -103,8 +103,12 @@ class Journal(ABC):
         """Hear nothing more of these."""
 
     @abstractmethod
-    async def read(self, subject: str, after: int) -> Page:
+    async def read(self, subject: str, after: int, most: int | None = None) -> Page:
         """All that is kept of a subject behind an offset; 0 for all there is.
+
+        Args:
+            most: How many bytes of payloads are wanted: of more, the oldest are left out, as if
+                they were not kept any more, but never the newest. None for all.
 
         Raises:
             LinkDown, TimeoutError: It could not be read.

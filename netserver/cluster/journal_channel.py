@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from netserver.backlog import OVERHEAD
 from netserver.backplane import BackplaneError, Journal, Page, Record
 from netserver.cluster.channel import Channel
+from netserver.cluster.frames import OVERHEAD as FRAME_OVERHEAD
 from netserver.cluster.frames import BadFrame, Kind, decode
 from netserver.cluster.history import Entry, Position
 from netserver.cluster.interest import Interest
@@ -60,6 +61,8 @@ class JournalChannel(Channel):
         self._interest = interest
         self._held: list[tuple[int, Record]] = []
         self._held_size = 0
+        # No less than all that is kept: each message has the frame around it in the journal.
+        self._most = self.rules.size + self.rules.count * FRAME_OVERHEAD
         self._again = False
         interest.want(subject)
         self._task: asyncio.Task[None] | None = None
@@ -103,7 +106,7 @@ class JournalChannel(Channel):
             await self._interest.ready(self._subject)
             try:
                 after = self._have
-                page = await self._journal.read(self._subject, after)
+                page = await self._journal.read(self._subject, after, self._most)
             except (BackplaneError, TimeoutError) as error:
                 failures += 1
                 logger.debug("history of %r cannot be read: %s", self.group, error)

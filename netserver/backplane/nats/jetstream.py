@@ -20,6 +20,7 @@ import asyncio
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -136,11 +137,11 @@ class JetStreamJournal(Journal):
             for each in left:
                 self._turns.forget(each)
 
-    async def read(self, subject: str, after: int) -> Page:
+    async def read(self, subject: str, after: int, most: int | None = None) -> Page:
         kept = self._kept + check_subject(subject)
         async with self._readers:
             link = self._session.link()
-            records = await self._records(link, kept, after)
+            records, floor = await self._records(link, kept, after, most)
             # From here on in this order: each question is about what was there before it was asked.
             stream = await self._api(link, f"STREAM.INFO.{self._stream}")
             self._epoch = stream["created"]
@@ -149,16 +150,17 @@ class JetStreamJournal(Journal):
             last: int = state["last_seq"]
             if newest < last and await self._get(link, last_by_subj=kept) > newest:
                 last = newest  # more was stored meanwhile, and will be heard of by who follows
-            floor = after
-            if state["first_seq"] > after + 1 or len(records) >= self._least:
+            if state["first_seq"] > after + 1 or floor > after or len(records) >= self._least:
                 # Some behind the offset may have been dropped. The oldest are, first: so none was
                 # if one before it is still there.
                 first = await self._get(link, seq=1, next_by_subj=kept)
-                floor = max(after, (first or last + 1) - 1)
+                floor = max(floor, (first or last + 1) - 1)
         return Page(self._epoch, tuple(records), floor, last)
 
-    async def _records(self, link: Link, kept: str, after: int) -> list[Record]:
-        """What there is behind an offset when it begins."""
+    async def _records(
+        self, link: Link, kept: str, after: int, most: int | None
+    ) -> tuple[deque[Record], int]:
+        """What there is behind an offset when it begins, and the offset of the last left out."""
         settings = {
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": after + 1,
@@ -174,14 +176,16 @@ class JetStreamJournal(Journal):
             f"CONSUMER.CREATE.{self._stream}",
             {"stream_name": self._stream, "config": settings},
         )
-        records: list[Record] = []
+        records: deque[Record] = deque()
+        size = 0
+        floor = after
         pending = consumer["num_pending"]
         name = f"{self._stream}.{consumer['name']}"
         try:
             while pending:
                 batch = min(pending, BATCH)
-                most = 2 * link.max_payload + (64 << 10)
-                order = {"batch": batch, "no_wait": True, "max_bytes": most}
+                room = 2 * link.max_payload + (64 << 10)
+                order = {"batch": batch, "no_wait": True, "max_bytes": room}
                 fetched = await link.collect(
                     f"$JS.API.CONSUMER.MSG.NEXT.{name}", _encode(order), batch, ANSWER_TIMEOUT
                 )
@@ -190,10 +194,15 @@ class JetStreamJournal(Journal):
                 for reply, payload in fetched:
                     offset, at, pending = _numbers(reply)
                     records.append(Record(offset, payload, at))
+                    size += len(payload)
+                    while most is not None and size > most and len(records) > 1:
+                        oldest = records.popleft()
+                        size -= len(oldest.payload)
+                        floor = oldest.offset
         finally:
             if link.alive:
                 link.publish_now(f"$JS.API.CONSUMER.DELETE.{name}", b"")
-        return records
+        return records, floor
 
     def _arrive(self, told: str, payload: bytes, header: bytes | None) -> None:
         sequence = _SEQUENCE.search(header or b"")

@@ -363,6 +363,28 @@ def test_a_broker_that_hangs_is_not_waited_for_when_the_link_is_dropped(server: 
     run(scenario)
 
 
+def test_of_too_many_bytes_the_oldest_are_left_out_and_the_floor_says_so(
+    server: NatsServer,
+) -> None:
+    async def scenario() -> None:
+        async with joined(server.url) as a:
+            offsets = await a.store("g", *(f"{number}{'x' * 99}" for number in range(5)))
+            other = await a.store("h", "h")
+            everything = await a.journal.read("g", 0)
+            assert await a.journal.read("g", 0, 500) == everything
+            page = await a.journal.read("g", 0, 350)
+            assert page.records == everything.records[-3:]
+            assert (page.floor, page.last) == (offsets[1], other[0])
+            page = await a.journal.read("g", offsets[1], 350)
+            assert page.records == everything.records[-3:]
+            assert page.floor == offsets[1]
+            page = await a.journal.read("g", 0, 1)
+            assert page.records == everything.records[-1:]
+            assert (page.floor, page.last) == (offsets[3], other[0])
+
+    run(scenario)
+
+
 def test_without_jetstream_it_is_told_how_to_have_it() -> None:
     async def scenario(url: str) -> None:
         for address in (url, f"{url}?history=off"):
