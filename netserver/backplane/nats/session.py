@@ -20,8 +20,8 @@ from netserver.backplane.nats.pipe import NotSecured
 from netserver.backplane.url import Address
 from netwire import Backoff
 
-# The cap is what a server may be away at most when its broker is back.
-BACKOFF = Backoff(first=0.1, cap=1.5, reset_after=5.0)
+# A server is back two seconds after its broker; the cap leaves half of them to subscribe again.
+BACKOFF = Backoff(first=0.1, cap=1.0, reset_after=5.0)
 
 START_TIMEOUT = 3.0  # seconds; `start` returns then at the latest
 REBUILD_TIMEOUT = 30.0  # seconds; for all subscriptions on a new link
