@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from inspect import isawaitable
@@ -86,6 +87,7 @@ class Connection(Worker):
 
     __slots__ = (
         "_enrolled",
+        "_interjected",
         "_losses",
         "_overrun",
         "_questions",
@@ -127,6 +129,7 @@ class Connection(Worker):
         self.close_code: int | None = None
         self.close_reason = ""
         self._enrolled: tuple[str, ...] = ()  # what it is reached by; two while it changes
+        self._interjected: asyncio.Event | None = None  # set when the last such has ended
         self._overrun = False  # set by any thread, once: other threads sent too much
         self._questions = 0  # what waits for `on_ask`, bytes
         self._losses: Losses | None = None  # made by whichever thread loses something first
@@ -187,7 +190,8 @@ class Connection(Worker):
     async def handle(self) -> None:
         """Override it instead of `on_message` to pull messages: ``async for message in self:``.
 
-        It begins when the connection opens, and the connection closes when it returns. Such a
+        It begins when the connection opens, and the connection closes when it returns. `on_ask` and
+        `on_recovery` run while it waits, and `on_close` after it. Such a
         connection stays on its node while it runs; the Foreman moves others around it.
         """
         raise NotImplementedError
@@ -438,9 +442,35 @@ class Connection(Worker):
     def _take_recovery(
         self, recovery: Recovery, then: Callable[[Connection, Recovery], None]
     ) -> None:
-        serial = self._shell.serial
-        serial.call(self._recover, recovery)
-        serial.call(then, self, recovery)
+        self._interject(self._recover, recovery)
+        self._interject(then, self, recovery)
+
+    def _interject(self, function: Callable[..., object], *args: Any) -> None:
+        """Run a callback in its turn; between the steps of `handle`, which never ends its own."""
+        shell = self._shell
+        if not shell.inbox.is_pulled:
+            shell.serial.call(function, *args)
+            return
+        before, self._interjected = self._interjected, asyncio.Event()
+        shell.node.create_task(self, self._run_between(before, self._interjected, function, args))
+
+    async def _run_between(
+        self,
+        before: asyncio.Event | None,
+        done: asyncio.Event,
+        function: Callable[..., object],
+        args: tuple[Any, ...],
+    ) -> None:
+        if before is not None:
+            await before.wait()
+        try:
+            result = function(*args)
+            if isawaitable(result):
+                await result
+        except Exception as error:
+            self._fail(error)
+        finally:
+            done.set()
 
     def _recover(self, recovery: Recovery) -> Awaitable[None] | None:
         return self.on_recovery(recovery) if self._is_there else None
@@ -468,7 +498,7 @@ class Connection(Worker):
             answer.settle(Unanswered(str(self.identity), TOO_BUSY))
             return
         self._questions += len(message) + OVERHEAD
-        shell.serial.call(self._ask, message, answer)
+        self._interject(self._ask, message, answer)
 
     def _ask(self, message: Message, answer: Answer) -> Awaitable[None] | None:
         self._questions -= len(message) + OVERHEAD

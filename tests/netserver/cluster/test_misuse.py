@@ -535,3 +535,36 @@ def test_of_many_that_come_at_once_exactly_one_stays(fleet: Fleet, identities: s
         for client in clients:
             client.close()
         until(lambda: not there())
+
+
+class Puller(Connection):
+    """Pulls its messages, and takes part in the cluster all the same."""
+
+    def on_connect(self, request: Request) -> None:
+        self.identity = "puller"
+
+    async def handle(self) -> None:
+        self.join("room/1")
+        async for message in self:
+            self.send(message)
+
+    async def on_recovery(self, recovery: Recovery) -> None:
+        await asyncio.sleep(0)
+        self.send(f"{[entry.message for entry in recovery.entries]}")
+
+    async def on_ask(self, message: Any) -> Any:
+        await asyncio.sleep(0)
+        return f"pulled {message}"
+
+
+def test_one_that_pulls_its_messages_takes_part(fleet: Fleet) -> None:
+    a, b = [fleet.server(rules=GroupRules(history=History())) for _ in range(2)]
+    assert a.publish("room/1", "before").wait(PATIENCE) is Outcome.QUEUED
+    port = a.listen("ws://127.0.0.1:0", Puller).port
+    with Client(f"ws://127.0.0.1:{port}") as client:
+        assert client.recv(PATIENCE) == "['before']"
+        a.publish("room/1", "live")
+        assert client.recv(PATIENCE) == "live"
+        client.send("echo")
+        assert client.recv(PATIENCE) == "echo"
+        assert b.ask("puller", "?").wait(PATIENCE) == "pulled ?"
