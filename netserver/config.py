@@ -53,7 +53,9 @@ class ServerConfig:
             Pings and pongs are no messages, nor is what we send. None never does.
         grace: How long `Server.run` and leaving a ``with`` block wait for handlers and closes,
             seconds.
-        backlog: Connections the system keeps for us before they are accepted.
+        backlog: Connections the system keeps for us before they are accepted; Linux caps it at
+            ``net.core.somaxconn``. Where it is full, a client's system tries again after 1 s, 3 s, 7 s
+            and so on: of thousands that come back at once many would be late, not refused.
         max_connections: The most open at a time; further ones wait in the backlog. None to stay
             64 below the process's limit of descriptors.
         max_connections_per_address: The most that listeners take of one IP address at a time, of
@@ -80,7 +82,7 @@ class ServerConfig:
     first_message_timeout: float | None = field(default=None, validator=_perhaps)
     idle_timeout: float | None = field(default=None, validator=_perhaps)
     grace: float = field(default=10.0, validator=seconds)
-    backlog: int = field(default=1024, validator=whole)
+    backlog: int = field(default=4096, validator=whole)
     max_connections: int | None = field(default=None, validator=validators.optional(whole))
     max_connections_per_address: int | None = field(
         default=None, validator=validators.optional(whole)

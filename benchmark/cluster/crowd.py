@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +71,7 @@ class Crowd:
         self._refused = 0
         self._over = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told: dict[str, float] = defaultdict(float)  # when each group was sent something
         self._prober: Wire
 
     async def connect(self) -> None:
@@ -195,14 +197,16 @@ class Crowd:
         now = time.monotonic()
         identities, groups = [], set()
         for client in self._clients:
-            if "echoed" not in client.times or now - client.probed < PROBE_AGAIN:
+            if "echoed" not in client.times:
                 continue
-            if "reached" not in client.times:
+            if "reached" not in client.times and now - client.probed >= PROBE_AGAIN:
                 identities.append(client.identity)
                 client.probed = now
-            if "grouped" not in client.times:
+            # All members of a group are sent what is sent to it: so not for each of them anew.
+            if "grouped" not in client.times and now - self._told[client.group] >= PROBE_AGAIN:
                 groups.add(client.group)
-                client.probed = now
+        for group in groups:
+            self._told[group] = now
         for at in range(0, len(identities), 1000):
             self._prober.send(json.dumps({"identities": identities[at : at + 1000]}).encode())
         if groups:
