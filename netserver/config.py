@@ -54,7 +54,7 @@ class ServerConfig:
         grace: How long `Server.run` and leaving a ``with`` block wait for handlers and closes,
             seconds.
         backlog: Connections the system keeps for us before they are accepted; Linux caps it at
-            ``net.core.somaxconn``. Where it is full, a client's system tries again after 1 s, 3 s, 7 s
+            ``net.core.somaxconn``. Where it is full, a client's system tries again after 1 s, 3 s
             and so on: of thousands that come back at once many would be late, not refused.
         max_connections: The most open at a time; further ones wait in the backlog. None to stay
             64 below the process's limit of descriptors.
