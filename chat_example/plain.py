@@ -10,7 +10,7 @@ import time
 
 from chat_example.render import plain, render
 from chat_example.rules import BURST, RATE, TEXT_LIMIT, Pace
-from chat_example.session import Item, Session
+from chat_example.session import GOODBYE, Item, Session
 
 STDIN = 0
 
@@ -45,18 +45,31 @@ async def run_plain(url: str, nick: str, room: str) -> int:
 
 
 async def _type_all(session: Session) -> None:
-    # What is said before the room is there would be told as what was said before, or not at all to
-    # whoever leaves at once.
-    await session.answered.wait()
-    if session.refused:
+    typed = _StandardInput()
+    first = asyncio.ensure_future(typed.next_line())
+    answered = asyncio.ensure_future(session.answered.wait())
+    try:
+        await asyncio.wait({first, answered}, return_when=asyncio.FIRST_COMPLETED)
+        # What is said before the room is there would be told as what was said before, or not at all
+        # to whoever leaves at once. Without a line to say, a server that is gone is not waited for.
+        leaves = first.done() and first.result() is None
+        async with asyncio.timeout(GOODBYE if leaves else None):
+            await answered
+        if session.refused:
+            return
+        line = await first
+    except TimeoutError:
         return
+    finally:
+        first.cancel()
+        answered.cancel()
     # Half of what the server allows at once: what the network bunches is no flood.
     pace = Pace(RATE, BURST / 2, time.monotonic())
-    typed = _StandardInput()
-    while (line := await typed.next_line()) is not None:
+    while line is not None:
         tokens = pace.spend(time.monotonic())
         await asyncio.sleep(max(0.0, -tokens / RATE))
         await session.type(line)
+        line = await typed.next_line()
 
 
 class _StandardInput:
