@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,6 +17,9 @@ from attrs import define, field
 from benchmark.errors import BenchmarkError
 
 STOP_TIMEOUT = 10.0  # seconds; after it, SIGKILL
+# Below those that systems give to connections, one of which would take it before the broker does.
+PORTS = range(15_000, 32_000)
+
 LOG_SHOWN = 2000  # bytes of a failed broker's log
 
 # Reads until we, who hold the other end, are gone; then it ends the session of the broker.
@@ -44,10 +48,18 @@ def find_program(name: str, package: str) -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    """A port of 127.0.0.1 that nobody listens on at the moment.
+
+    Raises:
+        BenchmarkError: None was found.
+    """
+    for port in random.sample(PORTS, 100):
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
+    raise BenchmarkError(f"no free port found from {PORTS.start} to {PORTS.stop - 1}")
 
 
 def listens(port: int) -> bool:
