@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
-from inspect import isawaitable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from foreman import Node, NotRunning, Worker
 from netserver import handover
 from netserver.backlog import OVERHEAD
-from netserver.cluster.answer import Answer
 from netserver.cluster.history import Position, Recovery, check_position
 from netserver.cluster.presence import as_told
 from netserver.cluster.rules import inbox_of
-from netserver.errors import Unanswered
 from netserver.events import Gap, Moved
 from netserver.groups import Membership
 from netserver.losses import Losses, creation
@@ -35,9 +32,6 @@ if TYPE_CHECKING:
 Address: TypeAlias = tuple[str, int] | str | None
 
 _ids = itertools.count(1)
-
-# Why there is no answer where too many questions wait for `on_ask` already.
-TOO_BUSY = "too many questions wait for it"
 
 _NO_REQUEST = Request()
 
@@ -432,97 +426,6 @@ class Connection(Worker):
         cluster = self.server.cluster
         for group in self.server.groups.leave_all(self):
             cluster.look(self, group)
-
-    def _hand_recovery(
-        self, recovery: Recovery, then: Callable[[Connection, Recovery], None]
-    ) -> None:
-        """Call `on_recovery`, and ``then`` when it has ended. Any thread."""
-        self._run_here(self._take_recovery, recovery, then)
-
-    def _take_recovery(
-        self, recovery: Recovery, then: Callable[[Connection, Recovery], None]
-    ) -> None:
-        self._interject(self._recover, recovery)
-        self._interject(then, self, recovery)
-
-    def _interject(self, function: Callable[..., object], *args: Any) -> None:
-        """Run a callback in its turn; between the steps of `handle`, which never ends its own."""
-        shell = self._shell
-        if not shell.inbox.is_pulled:
-            shell.serial.call(function, *args)
-            return
-        before, self._interjected = self._interjected, asyncio.Event()
-        shell.node.create_task(self, self._run_between(before, self._interjected, function, args))
-
-    async def _run_between(
-        self,
-        before: asyncio.Event | None,
-        done: asyncio.Event,
-        function: Callable[..., object],
-        args: tuple[Any, ...],
-    ) -> None:
-        if before is not None:
-            await before.wait()
-        try:
-            result = function(*args)
-            if isawaitable(result):
-                await result
-        except Exception as error:
-            self._fail(error)
-        finally:
-            done.set()
-
-    def _recover(self, recovery: Recovery) -> Awaitable[None] | None:
-        return self.on_recovery(recovery) if self._is_there else None
-
-    @property
-    def _is_there(self) -> bool:
-        """Whether callbacks may be called: it has opened, and has not ended."""
-        shell = self._shell
-        return shell.was_open and not shell.ending.over
-
-    def _put_question(self, message: Message, answer: Answer) -> None:
-        """Call `on_ask`, and settle the answer with what it returns. Any thread."""
-        home = self._home
-        if home is not None and home.here:
-            self._take_question(message, answer)
-        elif self._foreman is not None:  # otherwise it is gone
-            cost = len(message) + OVERHEAD
-            limit = cost + self._shell.config.receive_limit
-            if not self._post(self._take_question, (message, answer), cost, limit):
-                answer.settle(Unanswered(str(self.identity), TOO_BUSY))
-
-    def _take_question(self, message: Message, answer: Answer) -> None:
-        shell = self._shell
-        if self._questions > shell.config.receive_limit:
-            answer.settle(Unanswered(str(self.identity), TOO_BUSY))
-            return
-        self._questions += len(message) + OVERHEAD
-        self._interject(self._ask, message, answer)
-
-    def _ask(self, message: Message, answer: Answer) -> Awaitable[None] | None:
-        self._questions -= len(message) + OVERHEAD
-        try:
-            if not self._is_there:
-                raise NotRunning("it has gone")
-            result = self.on_ask(message)
-            if isawaitable(result):
-                return self._await_answer(result, answer)
-            check_message(result)
-        except Exception as error:
-            answer.settle(Unanswered(str(self.identity), str(error) or repr(error)))
-        else:
-            answer.settle(result)
-        return None
-
-    async def _await_answer(self, result: Awaitable[Message], answer: Answer) -> None:
-        try:
-            given = await result
-            check_message(given)
-        except Exception as error:
-            answer.settle(Unanswered(str(self.identity), str(error) or repr(error)))
-        else:
-            answer.settle(given)
 
     # ---------------------------------------------------------------- what gave way
 

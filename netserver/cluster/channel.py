@@ -14,6 +14,7 @@ from netserver.backlog import OVERHEAD
 from netserver.broadcast import relay, relay_to
 from netserver.cluster.history import Entry, History, Log, Position, Recovery
 from netserver.cluster.rules import GroupRules
+from netserver.interjection import hand_recovery
 from netserver.outflow import check_message
 from netwire import Message
 
@@ -148,7 +149,7 @@ class Channel(ABC):
             tuple(map(self._message, entries)),
         )
         self._served[connection] = _Served(recovery)
-        connection._hand_recovery(recovery, self._catch_up)
+        hand_recovery(connection, recovery, self._catch_up)
 
     def _catch_up(self, connection: Connection, recovery: Recovery) -> None:
         """It has taken its recovery. Any thread."""

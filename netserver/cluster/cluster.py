@@ -35,6 +35,7 @@ from netserver.cluster.rules import inbox_of
 from netserver.cluster.sender import Budget
 from netserver.errors import IdentityTaken, Unanswered
 from netserver.events import Event
+from netserver.interjection import put_question
 from netwire import Message, State
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class Cluster(Worker):
         answer = Answer()
         connections = self.identities.of(identity)
         if connections:
-            connections[-1]._put_question(message, answer)
+            put_question(connections[-1], message, answer)
             self._lane.post(self._core.router.await_here, identity, answer, timeout)
         elif not self.joined:
             answer.settle(Unanswered(identity, NOBODY))

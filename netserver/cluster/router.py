@@ -19,6 +19,7 @@ from netserver.cluster.rules import inbox_of
 from netserver.cluster.sender import Sender
 from netserver.cluster.subjects import Subjects
 from netserver.errors import Unanswered
+from netserver.interjection import put_question
 from netwire import Message
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ class Router:
         answer.then(
             lambda value: self._lane.post(self._reply, sender, encode_answer(value, number, most))
         )
-        connection._put_question(record.message, answer)
+        put_question(connection, record.message, answer)
 
     def _reply(self, server: bytes, record: bytes) -> None:
         self._sender.answer(self._subjects.server(server), server.hex(), [record])
