@@ -51,9 +51,14 @@ class Pipe(TcpTransport):
             self.push()
 
     def push(self) -> None:
-        """Write what was put."""
+        """Write what was put, if the broker is there to be written to.
+
+        It may be gone without anybody having been told so yet: uvloop's transports raise then,
+        where asyncio's warn.
+        """
         if self._out:
-            if not self._closed:
+            writer = self._io_writer
+            if not self._closed and writer is not None and not writer.is_closing():
                 self.write(b"".join(self._out))
             self._out.clear()
             self._out_size = 0
