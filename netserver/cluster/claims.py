@@ -197,7 +197,7 @@ class Claims:
         elif self._policy == "refuse":
             first = any(claim.granted.done or self._rank(claim) < theirs for claim in held)
             answer = encode_record(Kind.CLAIM_ANSWER, bytes([first]), number=record.number)
-            self._sender.answer(self._subjects.server(frame.sender), frame.sender.hex(), [answer])
+            self._sender.answer(frame.sender, [answer])
 
     def _settle(
         self, held: list[_Claim], theirs: tuple[int, bytes], reason: str, *, newest: bool

@@ -172,4 +172,4 @@ class Past:
         question.size += len(record.body) + OVERHEAD
 
     def _answer(self, server: bytes, records: Iterable[bytes]) -> None:
-        self._sender.answer(self._subjects.server(server), server.hex(), records)
+        self._sender.answer(server, records)

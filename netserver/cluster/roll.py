@@ -223,8 +223,7 @@ class Roll:
             self._ask(group, server)
 
     def _tell_whole(self, group: str, server: str) -> None:
-        subject = self._subjects.server(bytes.fromhex(server))
-        self._sender.answer(subject, server, self._whole(group))
+        self._sender.answer(bytes.fromhex(server), self._whole(group))
 
     def _whole(self, group: str) -> Iterator[bytes]:
         """The records that tell the own share of a group."""
@@ -237,8 +236,8 @@ class Roll:
             self._send_question(group, server)
 
     def _send_question(self, group: str, server: str) -> None:
-        subject = self._subjects.server(bytes.fromhex(server))
-        self._sender.answer(subject, server, [encode_record(Kind.ASK_MEMBERS, group.encode())])
+        question = encode_record(Kind.ASK_MEMBERS, group.encode())
+        self._sender.answer(bytes.fromhex(server), [question])
 
     def _ask_silent(self, since: float) -> None:
         """Ask those who have told nothing of their shares for so long."""

@@ -193,7 +193,7 @@ class Router:
         put_question(connection, record.message, answer)
 
     def _reply(self, server: bytes, record: bytes) -> None:
-        self._sender.answer(self._subjects.server(server), server.hex(), [record])
+        self._sender.answer(server, [record])
 
     # ---------------------------------------------------------------- what others answered
 

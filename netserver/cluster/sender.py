@@ -15,6 +15,7 @@ from typing import TypeAlias
 from netserver.backplane import Backplane, LinkDown, LinkState, PayloadTooLarge
 from netserver.cluster.config import ClusterConfig
 from netserver.cluster.frames import OVERHEAD, encode_head
+from netserver.cluster.subjects import Subjects
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +110,7 @@ class Sender:
         config: Limits.
         server: The server's id.
         budget: Of what other threads send.
+        subjects: Where to reach servers.
 
     Attributes:
         frames: How many were published.
@@ -122,11 +124,13 @@ class Sender:
         config: ClusterConfig,
         server: bytes,
         budget: Budget,
+        subjects: Subjects,
     ) -> None:
         self._backplane = backplane
         self._config = config
         self._server = server
         self._budget = budget
+        self._subjects = subjects
         self._waiting: dict[str, _Waiting] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -174,7 +178,7 @@ class Sender:
         if waiting.owed:
             self._owed += len(record) + RECORD_COST
 
-    def answer(self, subject: str, name: str, records: Iterable[bytes]) -> None:
+    def answer(self, server: bytes, records: Iterable[bytes]) -> None:
         """Publish what another server has asked for.
 
         It may ask more quickly than its broker takes the answers, and for much with few words. So
@@ -185,7 +189,7 @@ class Sender:
             self.dropped += 1
             return
         for record in records:
-            self.add(subject, name, record, owed=True)
+            self.add(self._subjects.server(server), server.hex(), record, owed=True)
 
     async def run(self) -> None:
         """Publish until cancelled."""

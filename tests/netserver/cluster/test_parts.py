@@ -154,7 +154,7 @@ async def test_records_for_one_subject_go_out_together_within_a_limit() -> None:
     await other.start(lambda *frame: got.put_nowait(frame), lambda *_: None)
     await other.subscribe(["s", "t"])
     budget = Budget(10_000_000)
-    sender = Sender(mine, ClusterConfig(), bytes(8), budget)
+    sender = Sender(mine, ClusterConfig(), bytes(8), budget, Subjects("p"))
     body = bytes(1000)
     for number in range(200):
         assert budget.take(len(body))
@@ -242,7 +242,7 @@ async def test_who_was_held_up_itself_takes_nobody_for_gone() -> None:
     await backplane.start(lambda *_: None, lambda *_: None)
     config = ClusterConfig(heartbeat=0.05, dead_after=0.1)
     subjects, broker = Subjects("p"), Broker()
-    sender = Sender(backplane, config, bytes(8), Budget(1000))
+    sender = Sender(backplane, config, bytes(8), Budget(1000), Subjects("p"))
     interest = Interest(broker.subscribe, broker.unsubscribe)
     roll = Roll(config, bytes(8), sender, subjects, interest, lambda *_: None)
     other = b"\1" * 8
