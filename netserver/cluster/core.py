@@ -79,7 +79,7 @@ class Core:
         self._dropped = 0  # of which has been told
         groups = server.groups
         self.subjects = subjects = Subjects(config.prefix)
-        self.sender = sender = Sender(backplane, config, id, budget)
+        self.sender = sender = Sender(backplane, config, id, budget, subjects)
         self.interest = interest = Interest(backplane.subscribe, backplane.unsubscribe)
         self.router = Router(lane, sender, subjects, identities, groups, alone)
         self.claims = Claims(config, id, sender, subjects, interest, identities)
@@ -132,14 +132,10 @@ class Core:
     async def stop(self) -> None:
         """Say goodbye, and leave."""
         if self._started:
-            self.roll.say_goodbye()
-            with suppress(TimeoutError, LinkDown):
-                async with asyncio.timeout(LAST_WORDS):
-                    if self.channels.writer is not None:
-                        await self.channels.writer.flush()
-                    await self.sender.flush()
-                    if self.backplane.state is LinkState.UP:
-                        await self.backplane.probe()  # so that it has left when we do
+            try:
+                await self._say_last_words()
+            except Exception:  # a bug of an engine's: who waits for an outcome is told all the same
+                logger.exception("the goodbye to other servers failed")
         tasks = [*self._tasks, *([] if self._rejoining is None else [self._rejoining])]
         for task in tasks:
             task.cancel()
@@ -152,6 +148,16 @@ class Core:
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await self.backplane.close()
+
+    async def _say_last_words(self) -> None:
+        self.roll.say_goodbye()
+        with suppress(TimeoutError, LinkDown):
+            async with asyncio.timeout(LAST_WORDS):
+                if self.channels.writer is not None:
+                    await self.channels.writer.flush()
+                await self.sender.flush()
+                if self.backplane.state is LinkState.UP:
+                    await self.backplane.probe()  # so that it has left when we do
 
     # ---------------------------------------------------------------- the link
 
