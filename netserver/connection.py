@@ -275,17 +275,20 @@ class Connection(Worker):
             is served anew.
 
         Raises:
-            ValueError: The name is empty, or the data cannot be told.
+            ValueError: The name is empty, the data cannot be told, or there is ``since`` for a
+                group without history.
             TypeError: ``since`` is no `Position`, or has something else in it than a text and a
                 whole number.
         """
+        server = self.server
         if data is None and since is None:
             membership = Membership()
         else:
             if since is not None:
                 check_position(since)
+                if server.groups.rules.of(group).history is None:
+                    raise ValueError(f"group {group!r} has no history to come back to with since=")
             membership = Membership(as_told(data), since)
-        server = self.server
         joined = server.groups.join(self, group, membership)
         if self.state is State.CLOSED:
             self._leave_all()

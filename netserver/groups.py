@@ -46,7 +46,7 @@ class Groups:
         self._lock = Lock()
         self._members: dict[str, dict[Connection, Membership]] = {}
         self._joined: dict[Connection, set[str]] = {}
-
+        self._sealed = False
         self.rules = RuleBook()
         self.watched: set[str] = set()
 
@@ -56,6 +56,10 @@ class Groups:
         Args:
             pattern: Of their names, as in `fnmatch`: ``room/*``. The first that fits counts.
             rules: What is kept.
+
+        Raises:
+            ValueError: The pattern is none, or has rules already.
+            RuntimeError: The server was started.
         """
         self.rules.add(pattern, rules)
 
@@ -65,8 +69,24 @@ class Groups:
         To be called before the server is started. `Server.presence` tells it then from a moment
         after the start, and `Server.on_presence` every change, where the group's rules ask for
         presence.
+
+        Raises:
+            ValueError: The rules that were set do not, or the name is none.
+            RuntimeError: The server was started.
         """
-        self.watched.add(group)
+        check_name(group)
+        with self._lock:
+            if self._sealed:
+                raise RuntimeError("groups are watched from the start of the server")
+            if not self.rules.of(group).presence:
+                raise ValueError(f"the rules of {group!r} do not ask for presence")
+            self.watched.add(group)
+
+    def seal(self) -> None:
+        """The server is started: rules, and what is watched, stay as they are."""
+        with self._lock:
+            self._sealed = True
+        self.rules.seal()
 
     def join(self, connection: Connection, group: str, membership: Membership = _PLAIN) -> bool:
         """Add a connection; False when it was there already, and its membership is another now."""

@@ -128,10 +128,13 @@ class Cluster(Worker):
     def start(self) -> None:
         """Join the others, where there is a backplane; wait for the first attempt to connect.
 
+        From now on the groups' rules stay as they are.
+
         Raises:
             BackplaneError: It can never work.
             NotRunning: The server was closed.
         """
+        self._server.groups.seal()
         if not self.joined:
             return
         if not self._lane.start():
@@ -210,9 +213,8 @@ class Cluster(Worker):
             self._lane.post(self._core.router.await_here, identity, answer, timeout)
         elif not self.joined:
             answer.settle(Unanswered(identity, NOBODY))
-        else:
-            if not self._send(message, self._core.router.ask, identity, message, answer, timeout):
-                answer.settle(Unanswered(identity, "too much waits for the backplane"))
+        elif not self._send(message, self._core.router.ask, identity, message, answer, timeout):
+            answer.settle(Unanswered(identity, "too much waits for the backplane"))
         return answer
 
     def broadcast(self, message: Message, group: str | None, key: object) -> None:

@@ -46,6 +46,7 @@ class Memberships:
         self._roll = roll
         self._channels = channels
         self._known: dict[tuple[Connection, str], Membership] = {}
+        # Any thread adds, without a lock: two who add the same at once only have it looked twice.
         self._expected: set[tuple[Connection, str]] = set()
 
     def expect(self, connection: Connection, group: str) -> bool:

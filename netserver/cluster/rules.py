@@ -26,14 +26,21 @@ class GroupRules:
         presence: Whether `Server.presence` knows its members on all servers, and
             `Server.on_presence` is told of each who comes and goes.
         history: How much of what is said is kept for those who come back; None for nothing.
-        stamp: Makes what members are sent of an entry, so that they learn its position; called
-            once for all members of a server, on the cluster's thread, and must be quick. None
-            sends the message as it is.
+        stamp: Makes what members are sent of an entry of the history, so that they learn its
+            position; called once for all members of a server, on the cluster's thread, and must be
+            quick. None sends the message as it is.
+
+    Raises:
+        ValueError: There is a stamp and no history.
     """
 
     presence: bool = False
     history: History | None = field(default=None, validator=_perhaps_history)
     stamp: Callable[[Entry], Message] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.stamp is not None and self.history is None:
+            raise ValueError("stamp is for what is in the history, and there is none")
 
 
 NO_RULES = GroupRules()
@@ -51,6 +58,7 @@ class RuleBook:
         self._lock = Lock()
         self._rules: list[tuple[str, GroupRules]] = []
         self._known: dict[str, GroupRules] = {}
+        self._sealed = False
 
     def __bool__(self) -> bool:
         return bool(self._rules)
@@ -62,14 +70,29 @@ class RuleBook:
             return [rules.history for _, rules in self._rules if rules.history is not None]
 
     def add(self, pattern: str, rules: GroupRules) -> None:
-        """Rules for the groups that match a pattern as in `fnmatch`; the first that fits counts."""
+        """Rules for the groups that match a pattern as in `fnmatch`; the first that fits counts.
+
+        Raises:
+            TypeError: These are no rules.
+            ValueError: The pattern is none, or has rules already.
+            RuntimeError: It is too late: see `seal`.
+        """
         if not isinstance(pattern, str) or not pattern:
             raise ValueError(f"a pattern is a str that is not empty, not {pattern!r}")
         if not isinstance(rules, GroupRules):
             raise TypeError(f"rules are GroupRules, not {rules!r}")
         with self._lock:
+            if self._sealed:
+                raise RuntimeError("rules are set before the server is started")
+            if any(pattern == known for known, _ in self._rules):
+                raise ValueError(f"{pattern!r} has rules already")
             self._rules.append((pattern, rules))
             self._known.clear()
+
+    def seal(self) -> None:
+        """Let the rules stay as they are from now on: somebody goes by them."""
+        with self._lock:
+            self._sealed = True
 
     def matter(self, group: str) -> bool:
         """Whether anything is kept of a group beside who is in it here."""

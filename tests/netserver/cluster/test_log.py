@@ -104,5 +104,12 @@ def test_the_first_rules_that_fit_count() -> None:
         book.add("x", "y")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="pattern"):
         book.add("", rooms)
+    with pytest.raises(ValueError, match="already"):
+        book.add("room/*", special)
+    with pytest.raises(ValueError, match="stamp"):
+        GroupRules(stamp=lambda entry: entry.message)
+    book.seal()
+    with pytest.raises(RuntimeError, match="before the server is started"):
+        book.add("late", special)
     with pytest.raises(TypeError, match="History"):
         GroupRules(history=5)  # type: ignore[arg-type]

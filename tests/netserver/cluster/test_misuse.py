@@ -25,6 +25,7 @@ from netserver import (
     History,
     Member,
     Outcome,
+    Position,
     Recovery,
     Request,
     Server,
@@ -568,3 +569,22 @@ def test_one_that_pulls_its_messages_takes_part(fleet: Fleet) -> None:
         client.send("echo")
         assert client.recv(PATIENCE) == "echo"
         assert b.ask("puller", "?").wait(PATIENCE) == "pulled ?"
+
+
+def test_what_comes_too_late_or_has_no_use_is_told(fleet: Fleet) -> None:
+    early = Site("memory://early", CONFIG)
+    with pytest.raises(ValueError, match="do not ask for presence"):
+        early.groups.watch("room/1")
+    early.groups.set_rules("room/*", PRESENCE)
+    early.groups.watch("room/1")
+    early.close()
+    a = fleet.server(rules=HISTORY)
+    with pytest.raises(RuntimeError, match="before the server is started"):
+        a.groups.set_rules("late/*", PRESENCE)
+    with pytest.raises(RuntimeError, match="from the start"):
+        a.groups.watch("late")
+    fleet.visit(a, "ann")
+    (connection,) = a.connections
+    with pytest.raises(ValueError, match="no history"):
+        connection.join("plain", since=Position("e", 1))
+    assert connection.join("room/1", since=Position("e", 1))
