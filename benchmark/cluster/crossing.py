@@ -141,16 +141,27 @@ class Clocks:
 
 @asynccontextmanager
 async def servers(
-    urls: Sequence[str | None], workspace: Workspace, *options: str
+    urls: Sequence[str | None],
+    workspace: Workspace,
+    *options: str,
+    cpus: Sequence[int | None] = (),
 ) -> AsyncIterator[list[Server]]:
-    """A process with a server for each of these backplanes' URLs, one after the other."""
+    """A process with a server for each of these backplanes' URLs, one after the other.
+
+    Args:
+        urls: Of the backplane, for each server; None for a server without.
+        workspace: Where their files are.
+        options: Further ones of each of their programs.
+        cpus: What to pin each of them to; None, and those behind the end, to nothing.
+    """
     if not urls:
         yield []
         return
     arguments = [*options] if urls[0] is None else ["--cluster", urls[0], *options]
+    cpu = cpus[0] if cpus else None
     async with (
-        running_server(CLUSTER, "ws", workspace, None, arguments) as first,
-        servers(urls[1:], workspace, *options) as others,
+        running_server(CLUSTER, "ws", workspace, cpu, arguments) as first,
+        servers(urls[1:], workspace, *options, cpus=cpus[1:]) as others,
     ):
         yield [first, *others]
 

@@ -10,7 +10,6 @@ import asyncio
 import json
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +50,30 @@ class Client:
     probed: float = 0.0
 
 
+@define(eq=False)
+class Group:
+    """Clients that get what is sent to one group.
+
+    Attributes:
+        members: Who.
+        probed: When it was last asked to be sent something.
+    """
+
+    members: list[Client] = field(factory=list)
+    probed: float = 0.0
+
+    def is_due(self, now: float) -> bool:
+        """Whether to send it something: once all are back who wait for it, or no more come.
+
+        All members are sent what is sent to it: so not for each of them anew.
+        """
+        waiting = [member for member in self.members if "grouped" not in member.times]
+        back = [member.times["echoed"] for member in waiting if "echoed" in member.times]
+        if not back or now - self.probed < PROBE_AGAIN:
+            return False
+        return len(back) == len(waiting) or now - max(back) >= PROBE_AGAIN
+
+
 class Crowd:
     """All of them. Its loop's.
 
@@ -71,7 +94,9 @@ class Crowd:
         self._refused = 0
         self._over = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._told: dict[str, float] = defaultdict(float)  # when each group was sent something
+        self._groups: dict[str, Group] = {}
+        for client in self._clients:
+            self._groups.setdefault(client.group, Group()).members.append(client)
         self._prober: Wire
 
     async def connect(self) -> None:
@@ -195,22 +220,23 @@ class Crowd:
     def _probe(self) -> None:
         """Have everybody be sent something who has had an echo, and was not reached yet."""
         now = time.monotonic()
-        identities, groups = [], set()
+        identities, groups = [], []
         for client in self._clients:
-            if "echoed" not in client.times:
-                continue
-            if "reached" not in client.times and now - client.probed >= PROBE_AGAIN:
+            if (
+                "echoed" in client.times
+                and "reached" not in client.times
+                and now - client.probed >= PROBE_AGAIN
+            ):
                 identities.append(client.identity)
                 client.probed = now
-            # All members of a group are sent what is sent to it: so not for each of them anew.
-            if "grouped" not in client.times and now - self._told[client.group] >= PROBE_AGAIN:
-                groups.add(client.group)
-        for group in groups:
-            self._told[group] = now
+        for name, group in self._groups.items():
+            if group.is_due(now):
+                groups.append(name)
+                group.probed = now
         for at in range(0, len(identities), 1000):
             self._prober.send(json.dumps({"identities": identities[at : at + 1000]}).encode())
         if groups:
-            self._prober.send(json.dumps({"groups": sorted(groups)}).encode())
+            self._prober.send(json.dumps({"groups": groups}).encode())
 
 
 async def carry_out(

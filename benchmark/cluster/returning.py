@@ -2,7 +2,8 @@
 
 A client is served again when it has its echo, when a message that a third server sends to its
 identity has found it, and when it has got one that the third server sends to its group. Strict
-connections to the remaining server, which declare 10 ms, want echoes all the time.
+connections to the remaining server, which declare 10 ms, want echoes all the time. That server has
+a CPU, as in the other benchmarks, and the clients and the other servers have another one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from benchmark.cluster.crossing import ECHO, MEMBER, PROBER, ignore, servers
 from benchmark.cluster.crowd_plan import CrowdPlan, Return
 from benchmark.load.timetable import Line, Timetable, read_times, split
 from benchmark.peers.foreman_server import STRICT
-from benchmark.processes import Server, run_process, run_timetable
+from benchmark.processes import Server, choose_cpus, run_process, run_timetable
 from benchmark.timeline import SECOND, Figures, Timeline
 from benchmark.workspace import Workspace
 
@@ -118,7 +119,9 @@ async def lose_a_server(
         array("q", (round((n + number / strict) * gap * SECOND) for n in range(count)))
         for number in range(strict)
     ]
-    async with servers(fabric.join(3), workspace) as (remaining, killed, third):
+    ours, others = choose_cpus()
+    cpus = (ours, others, others)
+    async with servers(fabric.join(3), workspace, cpus=cpus) as (remaining, killed, third):
         plan = CrowdPlan(
             first=killed.urls[MEMBER],
             second=remaining.urls[MEMBER],
@@ -132,7 +135,7 @@ async def lose_a_server(
 
         async def crowd() -> Return:
             module = "benchmark.cluster.crowd"
-            return Return(**await run_process(module, asdict(plan), None, progress, begin.wait))
+            return Return(**await run_process(module, asdict(plan), others, progress, begin.wait))
 
         async def kill() -> float:
             await begin.wait()
@@ -141,7 +144,7 @@ async def lose_a_server(
             return time.monotonic()
 
         returning, killing = asyncio.create_task(crowd()), asyncio.create_task(kill())
-        echoing = asyncio.create_task(run_timetable(timetable, None, ignore, begin.wait))
+        echoing = asyncio.create_task(run_timetable(timetable, others, ignore, begin.wait))
         tasks = (returning, killing, echoing)
         try:
             await asyncio.gather(*tasks)
