@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -13,6 +15,22 @@ T = TypeVar("T")
 GRAIN = 0.02
 
 MOST = 1 << 32
+
+
+class _Span:
+    """Numbers in a row whose deadlines are within `GRAIN` of each other.
+
+    Attributes:
+        due: The first deadline.
+        first: The first number that may still wait.
+        last: The last number.
+    """
+
+    __slots__ = ("due", "first", "last")
+
+    def __init__(self, due: float, number: int) -> None:
+        self.due = due
+        self.first = self.last = number
 
 
 class Deadlines(Generic[T]):
@@ -28,34 +46,37 @@ class Deadlines(Generic[T]):
     def __init__(self, expire: Callable[[int, T], None]) -> None:
         self._expire = expire
         self._things: dict[int, T] = {}
-        self._queues: dict[float, deque[tuple[float, int]]] = {}  # when, and whose turn
+        self._queues: dict[float, deque[_Span]] = {}  # by how long they wait, seconds
         self._next = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._sweeps = math.inf  # when it does
 
     def __len__(self) -> int:
         return len(self._things)
 
     def add(self, thing: T, seconds: float) -> int:
         """One more that waits; its number, which is not 0."""
-        while True:
-            self._next = self._next % (MOST - 1) + 1
-            if self._next not in self._things:
-                break
-        self._things[self._next] = thing
-        self.hurry(self._next, seconds)
-        return self._next
+        things = self._things
+        number = self._next % (MOST - 1) + 1
+        while number in things:
+            number = number % (MOST - 1) + 1
+        self._next = number
+        things[number] = thing
+        self.hurry(number, seconds)
+        return number
 
     def hurry(self, number: int, seconds: float) -> None:
         """It waits at most so much longer."""
-        due = asyncio.get_running_loop().time() + seconds
+        due = monotonic() + seconds
         queue = self._queues.get(seconds)
         if queue is None:
             queue = self._queues[seconds] = deque()
-        things = self._things
-        while queue and queue[0][1] not in things:
-            queue.popleft()
-        queue.append((due, number))
-        self._schedule(due)
+        self._drop_answered(queue)
+        if queue and queue[-1].last == number - 1 and due < queue[-1].due + GRAIN:
+            queue[-1].last = number
+        else:
+            queue.append(_Span(due, number))
+            self._schedule(due)
 
     def look_at(self, number: int) -> T | None:
         """What waits under a number; None for nothing."""
@@ -72,26 +93,46 @@ class Deadlines(Generic[T]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._sweeps = math.inf
         return list(things.items())
+
+    def _drop_answered(self, queue: deque[_Span]) -> None:
+        """Forget those at the front of a queue that wait no longer."""
+        things = self._things
+        while queue:
+            span = queue[0]
+            while span.first not in things:
+                if span.first == span.last:
+                    queue.popleft()
+                    break
+                span.first += 1
+            else:
+                return
 
     def _sweep(self) -> None:
         self._timer = None
-        now = asyncio.get_running_loop().time()
+        self._sweeps = math.inf
+        over = monotonic() - GRAIN  # then the deadlines of all of a span have passed
         for seconds, queue in list(self._queues.items()):
-            while queue and (queue[0][0] <= now or queue[0][1] not in self._things):
-                _, number = queue.popleft()
-                thing = self._things.pop(number, None)
-                if thing is not None:
-                    self._expire(number, thing)
+            while queue and queue[0].due <= over:
+                span = queue.popleft()
+                for number in range(span.first, span.last + 1):
+                    thing = self._things.pop(number, None)
+                    if thing is not None:
+                        self._expire(number, thing)
+            self._drop_answered(queue)
             if not queue and self._queues.get(seconds) is queue:
                 del self._queues[seconds]
         if self._queues:
-            self._schedule(min(queue[0][0] for queue in self._queues.values() if queue))
+            self._schedule(min(queue[0].due for queue in self._queues.values() if queue))
 
     def _schedule(self, due: float) -> None:
-        when = due + GRAIN
+        """Sweep when a span that begins with this deadline is over."""
+        at = due + GRAIN
+        if at >= self._sweeps:
+            return
         if self._timer is not None:
-            if self._timer.when() <= when:
-                return
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(when, self._sweep)
+        self._sweeps = at
+        delay = max(0.0, at - monotonic())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._sweep)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from enum import Enum
 from threading import Event, Lock
@@ -67,6 +67,20 @@ class Settled(Generic[T]):
         for function in waiting or ():
             _call(function, value)
         return True
+
+    @classmethod
+    def settle_all(cls, them: Iterable[Settled[T]], value: T) -> None:
+        """The same for many that become known together."""
+        told: list[Callable[[T], object]] = []
+        with _lock:
+            for each in them:
+                if each._value is None:
+                    each._value = value
+                    if each._waiting is not None:
+                        told += each._waiting
+                        each._waiting = None
+        for function in told:
+            _call(function, value)
 
     def then(self, function: Callable[[T], object]) -> None:
         """Call a function with it: now, when it is known, or on the thread that knows first.
@@ -134,7 +148,8 @@ class Delivery(Settled[Outcome]):
     __slots__ = ("position",)
 
     def __init__(self, outcome: Outcome | None = None) -> None:
-        super().__init__(outcome)
+        self._value = outcome  # as in `Settled`, but this is passed for every message
+        self._waiting = None
         self.position: Position | None = None
 
     @property

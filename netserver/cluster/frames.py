@@ -14,6 +14,7 @@ none.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 
 from attrs import define
@@ -149,9 +150,12 @@ def encode_message(kind: Kind, message: Message, *, number: int = 0, key: str = 
     Raises:
         ValueError: The key is too long, or the text has surrogates.
     """
+    flags = BINARY
     if isinstance(message, str):
-        return encode(kind, 0, number, key, message.encode())
-    return encode(kind, BINARY, number, key, message)
+        flags, message = 0, message.encode()
+    if key:
+        return encode(kind, flags, number, key, message)
+    return _RECORD.pack(kind, flags, number, 0, len(message)) + message  # nearly every message
 
 
 def encode(kind: int, flags: int, number: int, key: str, body: bytes) -> bytes:
@@ -214,34 +218,37 @@ def decode(data: bytes) -> Frame:
         name = data[_HEAD.size : at].decode()
     except UnicodeDecodeError:
         raise BadFrame("a name is not UTF-8") from None
-    records = []
-    while at < len(data):
-        record, at = _decode_record(data, at)
-        records.append(record)
-    return Frame(sender, name, tuple(records))
+    return Frame(sender, name, tuple(_decode_records(data, at)))
 
 
-def _decode_record(data: bytes, at: int) -> tuple[Record, int]:
-    body_at = at + _RECORD.size
-    if body_at > len(data):
-        raise BadFrame("it ends within the head of a record")
-    code, flags, number, key_length, length = _RECORD.unpack_from(data, at)
-    kind = _KINDS.get(code)
-    if kind is None:
-        raise BadFrame(f"a record of kind {code}")
-    key = ""
-    if key_length:
-        if key_length > LONGEST_KEY:
-            raise BadFrame(f"a key of {key_length} bytes")
-        try:
-            key = data[body_at : body_at + key_length].decode()
-        except UnicodeDecodeError:
-            raise BadFrame("a key is not UTF-8") from None
-        body_at += key_length
-    end = body_at + length
-    if end > len(data):
-        raise BadFrame("it ends within a record")
-    return Record(kind, flags, number, key, data[body_at:end]), end
+def _decode_records(data: bytes, at: int) -> Iterator[Record]:
+    """The records of a frame from there on; one loop for all, for every message passes by."""
+    size, head, unpack, kinds = len(data), _RECORD.size, _RECORD.unpack_from, _KINDS
+    while at < size:
+        body_at = at + head
+        if body_at > size:
+            raise BadFrame("it ends within the head of a record")
+        code, flags, number, key_length, length = unpack(data, at)
+        kind = kinds.get(code)
+        if kind is None:
+            raise BadFrame(f"a record of kind {code}")
+        key = ""
+        if key_length:
+            if key_length > LONGEST_KEY:
+                raise BadFrame(f"a key of {key_length} bytes")
+            key = _decode_key(data[body_at : body_at + key_length])
+            body_at += key_length
+        at = body_at + length
+        if at > size:
+            raise BadFrame("it ends within a record")
+        yield Record(kind, flags, number, key, data[body_at:at])
+
+
+def _decode_key(key: bytes) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        raise BadFrame("a key is not UTF-8") from None
 
 
 _KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind}

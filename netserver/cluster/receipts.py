@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 
@@ -37,16 +38,18 @@ class Receipts:
         self._accounts: dict[bytes, _Account] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def note(self, server: bytes, number: int, got: bool) -> None:
-        """A message of a server's was handed to somebody, or there was nobody."""
+    def note(self, server: bytes, numbers: Sequence[int], got: bool) -> None:
+        """Messages of a server's were handed to somebody, or there was nobody."""
+        if not numbers:
+            return
         account = self._accounts.get(server)
         if account is None:
             account = self._accounts[server] = _Account()
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(GATHER, self._send)
-        numbers = account.got if got else account.missed
-        numbers.append(number)
-        if len(numbers) >= MOST:
+        noted = account.got if got else account.missed
+        noted += numbers
+        if len(noted) >= MOST:
             self._send()
 
     def _send(self) -> None:
@@ -60,11 +63,11 @@ class Receipts:
                 (Kind.NO_RECEIPTS, account.missed),
             ):
                 if numbers:
-                    body = b"".join(number.to_bytes(4) for number in numbers)
+                    body = struct.pack(f"!{len(numbers)}I", *numbers)
                     self._reply(server, encode_record(kind, body))
 
 
-def read_receipts(body: bytes) -> list[int]:
+def read_receipts(body: bytes) -> tuple[int, ...]:
     """The numbers of a record of receipts.
 
     Raises:
@@ -72,4 +75,4 @@ def read_receipts(body: bytes) -> list[int]:
     """
     if len(body) % 4:
         raise BadFrame(f"receipts of {len(body)} bytes")
-    return [int.from_bytes(body[at : at + 4]) for at in range(0, len(body), 4)]
+    return struct.unpack(f"!{len(body) // 4}I", body)

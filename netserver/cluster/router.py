@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -38,24 +39,35 @@ LONGEST_REASON = 1000
 NOBODY = "nobody is there"
 
 
+# Members of enums that are looked up for every message.
+_DIRECT = Kind.DIRECT
+_DELIVERED = Outcome.DELIVERED
+
+
 @define(eq=False)
-class _Sent:
-    """A message or question on its way."""
+class _Stored:
+    """A message that goes into an inbox: whether it is there, and who it is for."""
 
     identity: str
-    handle: Delivery | Answer
-    nobody: bool = False  # one server had nobody
+    delivery: Delivery
     stored: bool = False  # it is in the history, whoever is there
 
     def settle(self, outcome: Outcome) -> None:
-        handle = self.handle
-        if isinstance(handle, Delivery):
-            missed = self.stored and outcome is not Outcome.DELIVERED
-            handle.settle(Outcome.QUEUED if missed else outcome)
-        elif outcome is Outcome.NOBODY:
-            handle.settle(Unanswered(self.identity, NOBODY))
-        else:
-            handle.settle(Unanswered(self.identity, "the deadline has passed"))
+        missed = self.stored and outcome is not Outcome.DELIVERED
+        self.delivery.settle(Outcome.QUEUED if missed else outcome)
+
+
+@define(eq=False)
+class _Asked:
+    """A question on its way."""
+
+    identity: str
+    answer: Answer
+
+    def settle(self, outcome: Outcome) -> None:
+        nobody = outcome is Outcome.NOBODY
+        why = NOBODY if nobody else "the deadline has passed"
+        self.answer.settle(Unanswered(self.identity, why))
 
 
 class Router:
@@ -88,7 +100,8 @@ class Router:
         self._identities = identities
         self._groups = groups
         self._alone = alone
-        self._waiting: Deadlines[_Sent] = Deadlines(self._expire)
+        self._waiting: Deadlines[Delivery | _Stored | _Asked] = Deadlines(self._expire)
+        self._missed: set[int] = set()  # those of them for whom one server had nobody
         self._receipts = Receipts(self._reply)
 
     # ---------------------------------------------------------------- sending
@@ -97,28 +110,28 @@ class Router:
         self, identity: str, message: Message, delivery: Delivery, timeout: float, charged: int
     ) -> None:
         """Send a message to the others that have the identity."""
-        number = 0 if delivery.done else self._waiting.add(_Sent(identity, delivery), timeout)
-        record = encode_message(Kind.DIRECT, message, number=number)
+        number = 0 if delivery.done else self._waiting.add(delivery, timeout)
+        record = encode_message(_DIRECT, message, number=number)
         self._publish(identity, record, charged, number)
 
     def ask(
         self, identity: str, message: Message, answer: Answer, timeout: float, charged: int
     ) -> None:
         """Ask the others that have the identity; the first answer counts."""
-        number = self._waiting.add(_Sent(identity, answer), timeout)
+        number = self._waiting.add(_Asked(identity, answer), timeout)
         record = encode_message(Kind.ASK, message, number=number)
         self._publish(identity, record, charged, number)
 
     def follow(self, identity: str, stored: Delivery, delivery: Delivery, timeout: float) -> None:
         """A message is being stored in an inbox; when it is, find out whether anybody is there."""
-        number = self._waiting.add(_Sent(identity, delivery), timeout)
+        number = self._waiting.add(_Stored(identity, delivery), timeout)
         stored.then(lambda outcome: self._lane.post(self._knock, number, outcome, stored.position))
 
     def _knock(self, number: int, outcome: Outcome, position: Position | None) -> None:
         sent = self._waiting.look_at(number)
-        if sent is None or not isinstance(sent.handle, Delivery):
+        if not isinstance(sent, _Stored):
             return  # it took too long
-        sent.handle.position = position
+        sent.delivery.position = position
         sent.stored = outcome is Outcome.QUEUED
         if sent.stored and self._is_in_inbox(sent.identity):
             outcome = Outcome.DELIVERED
@@ -126,12 +139,11 @@ class Router:
             knock = encode_record(Kind.KNOCK, number=number)
             self._publish(sent.identity, knock, None, number)
             return
-        self._waiting.take(number)
-        sent.settle(outcome)
+        self._settle(number, outcome)
 
     def await_here(self, identity: str, answer: Answer, timeout: float) -> None:
         """Put a deadline on an answer of a connection of this server."""
-        self._waiting.add(_Sent(identity, answer), timeout)
+        self._waiting.add(_Asked(identity, answer), timeout)
 
     def _publish(self, identity: str, record: bytes, charged: int | None, number: int) -> None:
         unheard = self._unheard if number else None
@@ -140,32 +152,42 @@ class Router:
 
     def _unheard(self, number: int) -> None:
         """Nobody subscribes to what a record was published on."""
-        if sent := self._waiting.take(number):
-            sent.settle(Outcome.NOBODY)
+        self._settle(number, Outcome.NOBODY)
 
-    def _expire(self, number: int, sent: _Sent) -> None:
-        sent.settle(Outcome.NOBODY if sent.nobody else Outcome.UNKNOWN)
+    def _expire(self, number: int, sent: Delivery | _Stored | _Asked) -> None:
+        sent.settle(Outcome.NOBODY if number in self._missed else Outcome.UNKNOWN)
+        self._missed.discard(number)
+
+    def _settle(self, number: int, outcome: Outcome) -> None:
+        sent = self._waiting.take(number)
+        self._missed.discard(number)
+        if sent is not None:
+            sent.settle(outcome)
 
     # ---------------------------------------------------------------- what others sent
 
     def take_messages(self, frame: Frame, records: list[Record]) -> None:
         """Messages for an identity that may be here, handed over at once where that can be."""
         messages = [record.message for record in records]
-        got = [False] * len(messages)
+        numbers = [record.number for record in records]
+        missed = set(range(len(messages)))  # whom nobody got yet
         for connection in self._identities.of(frame.name):
             if relay_all(connection, messages):
-                got = [True] * len(messages)
+                missed.clear()
             else:
                 taken = [relay_to(connection, message) for message in messages]
-                got = [now or before for now, before in zip(taken, got, strict=True)]
+                missed.difference_update(compress(range(len(messages)), taken))
         note = self._receipts.note
-        for record, somebody in zip(records, got, strict=True):
-            if record.number:
-                note(frame.sender, record.number, somebody)
+        if not missed:
+            note(frame.sender, [number for number in numbers if number], True)
+            return
+        for place, number in enumerate(numbers):
+            if number:
+                note(frame.sender, [number], place not in missed)
 
     def take_knock(self, frame: Frame, record: Record) -> None:
         """Something was stored for an identity that may be here, in its inbox."""
-        self._receipts.note(frame.sender, record.number, self._is_in_inbox(frame.name))
+        self._receipts.note(frame.sender, [record.number], self._is_in_inbox(frame.name))
 
     def _is_in_inbox(self, identity: str) -> bool:
         """Whether a connection of this server gets what is stored for an identity."""
@@ -181,7 +203,7 @@ class Router:
         if connections:
             self._put_question(connections[-1], frame.sender, record)
         else:
-            self._receipts.note(frame.sender, record.number, False)
+            self._receipts.note(frame.sender, [record.number], False)
 
     def _put_question(self, connection: Connection, sender: bytes, record: Record) -> None:
         number = record.number
@@ -199,25 +221,37 @@ class Router:
 
     def take_receipts(self, frame: Frame, record: Record) -> None:
         """What became of messages."""
-        for number in read_receipts(record.body):
-            if record.kind is Kind.RECEIPTS:
-                if sent := self._waiting.take(number):
-                    sent.settle(Outcome.DELIVERED)
-            elif (sent := self._waiting.look_at(number)) and not sent.nobody:
-                sent.nobody = True
-                self._waiting.hurry(number, SECOND_OPINION)
+        numbers = read_receipts(record.body)
+        waiting = self._waiting
+        if record.kind is Kind.RECEIPTS:
+            if self._missed:
+                self._missed.difference_update(numbers)
+            deliveries = []
+            for number in numbers:
+                sent = waiting.take(number)
+                if type(sent) is Delivery:
+                    deliveries.append(sent)
+                elif sent is not None:
+                    sent.settle(_DELIVERED)
+            Delivery.settle_all(deliveries, _DELIVERED)
+            return
+        for number in numbers:
+            if waiting.look_at(number) is not None and number not in self._missed:
+                self._missed.add(number)
+                waiting.hurry(number, SECOND_OPINION)
 
     def take_answer(self, frame: Frame, record: Record) -> None:
         """An answer, or why there is none."""
         sent = self._waiting.look_at(record.number)
-        if sent is None or not isinstance(sent.handle, Answer):
+        if not isinstance(sent, _Asked):
             return  # too late, or somebody else was first
         message = record.message
         self._waiting.take(record.number)
+        self._missed.discard(record.number)
         if record.kind is Kind.ANSWER:
-            sent.handle.settle(message)
+            sent.answer.settle(message)
         else:
-            sent.handle.settle(Unanswered(sent.identity, str(message)))
+            sent.answer.settle(Unanswered(sent.identity, str(message)))
 
     def give_up(self) -> None:
         """The cluster ends: nothing more will be heard."""

@@ -70,13 +70,15 @@ class _Waiting:
         head: How its frames begin.
         owed: Whether it is for one server, which has asked for it.
         records: What waits.
+        length: The bytes of these.
     """
 
-    __slots__ = ("head", "owed", "records")
+    __slots__ = ("head", "length", "owed", "records")
 
     def __init__(self, head: bytes, owed: bool) -> None:
         self.head = head
         self.owed = owed
+        self.length = 0
         # The record, the bytes it took of the budget, whom to tell that nobody heard it, and with
         # which number, and when it came.
         self.records: deque[tuple[bytes, int | None, Told, int, float]] = deque()
@@ -84,19 +86,27 @@ class _Waiting:
     def take(self, most: int) -> tuple[bytes, int, int, list[tuple[Unheard, int]]]:
         """One frame: its bytes, what it took of the budget in how many messages, whom to tell."""
         records = self.records
-        parts = [self.head]
-        tell: list[tuple[Unheard, int]] = []
-        length = cost = count = 0
-        while records and (len(parts) == 1 or length + len(records[0][0]) <= most):
-            record, charged, told, number, _ = records.popleft()
-            parts.append(record)
-            length += len(record)
-            if charged is not None:
-                cost += charged
-                count += 1
-            if told is not None:
-                tell.append((told, number))
-        return b"".join(parts), cost, count, tell
+        if self.length <= most:  # nearly always
+            taken = list(records)
+            records.clear()
+            self.length = 0
+        else:
+            taken = []
+            length = 0
+            while records and (not taken or length + len(records[0][0]) <= most):
+                taken.append(records.popleft())
+                length += len(taken[-1][0])
+            self.length -= length
+        charges = [charged for _, charged, _, _, _ in taken if charged is not None]
+        tell = [(told, number) for _, _, told, number, _ in taken if told is not None]
+        payload = b"".join([self.head, *[record for record, _, _, _, _ in taken]])
+        return payload, sum(charges), len(charges), tell
+
+    def drop_first(self) -> tuple[bytes, int | None]:
+        """Forget the oldest: its bytes, and what it took of the budget."""
+        record, charged, _, _, _ = self.records.popleft()
+        self.length -= len(record)
+        return record, charged
 
 
 class Sender:
@@ -175,6 +185,7 @@ class Sender:
             self._wake.set()
             self._idle.clear()
         waiting.records.append((record, charged, unheard, number, monotonic()))
+        waiting.length += len(record)
         if waiting.owed:
             self._owed += len(record) + RECORD_COST
 
@@ -242,7 +253,7 @@ class Sender:
         for subject, waiting in list(self._waiting.items()):
             records = waiting.records
             while records and records[0][4] < oldest:
-                record, charged, _, _, _ = records.popleft()
+                record, charged = waiting.drop_first()
                 if waiting.owed:
                     self._owed -= len(record) + RECORD_COST
                 if charged is not None:
