@@ -11,7 +11,7 @@ from benchmark.cluster.backplanes import Fabric
 from benchmark.cluster.bare_plan import BarePlan, BareResult
 from benchmark.cluster.crossing import Clocks, Crossings, Note, ignore
 from benchmark.histogram import Histogram
-from benchmark.processes import run_process
+from benchmark.processes import choose_cpus, run_process
 from benchmark.timeline import SECOND
 
 
@@ -47,7 +47,7 @@ async def _run_sides(
     plan: Crossings, fabric: Fabric, in_flight: int | None, progress: Note
 ) -> tuple[list[BareResult], float]:
     where, both = fabric.bare(), asyncio.Barrier(2)
-    clocks = Clocks([], fabric)
+    clocks, cpus = Clocks([], fabric), choose_cpus()
 
     async def begin() -> None:
         await both.wait()
@@ -66,7 +66,7 @@ async def _run_sides(
             seconds=plan.seconds,
         )
         module, note = "benchmark.cluster.bare", progress if side else ignore
-        return BareResult(**await run_process(module, asdict(told), None, note, begin))
+        return BareResult(**await run_process(module, asdict(told), cpus[side], note, begin))
 
     sides = [asyncio.create_task(run(side)) for side in range(2)]
     try:

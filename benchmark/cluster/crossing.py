@@ -8,7 +8,10 @@ echoes from both servers meanwhile, in an open loop.
 
 The same clients on one server without a backplane are what is subtracted; two processes with
 nothing but the broker's client library, which publish the same messages to each other by subject,
-are what is compared with.
+are what is compared with. Of both comparisons each server, or side, is pinned to a CPU of its own
+where there are two: a process that is one interpreter uses no more than one, and how the system
+moved its threads between them was most of what differed from round to round. The clients and the
+broker go where there is room.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from benchmark.load.plan import Plan
 from benchmark.load.stream import TWINS
 from benchmark.load.timetable import Line, Timetable, read_times, split
 from benchmark.peers.foreman_server import STRICT
-from benchmark.processes import Server, run_load, run_timetable, running_server
+from benchmark.processes import Server, choose_cpus, run_load, run_timetable, running_server
 from benchmark.servers import ServerKind
 from benchmark.timeline import SECOND, Figures, Timeline
 from benchmark.usage import cpu_seconds
@@ -175,7 +178,7 @@ async def run_ours(
         BenchmarkError: A message was torn, doubled or out of order, or something failed.
     """
     urls = [None] if fabric is None else fabric.join(2)
-    async with servers(urls, workspace) as running:
+    async with servers(urls, workspace, cpus=choose_cpus()) as running:
         figures = await _open_loop(plan, running, workspace, progress)
         before = plan.length / 2
 
