@@ -103,7 +103,7 @@ async def simulate(
             identity = f"client-{holder}-{random.randrange(clients)}"
             cluster, delivery, message = world[sender].cluster, Delivery(), bytes(SIZE)
             assert cluster._budget.take(SIZE)
-            cluster._core.router.send(identity, message, delivery, TIMEOUT, SIZE)
+            cluster._core.router.send([(identity, message, delivery, TIMEOUT, SIZE)])
             outcome = await delivery
             if outcome is not Outcome.DELIVERED:
                 raise BenchmarkError(f"{identity} was not reached: {outcome}")

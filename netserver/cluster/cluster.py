@@ -105,8 +105,8 @@ class Cluster(Worker):
         self._backplane: Backplane = MemoryBackplane() if url is None else make_backplane(url)
         self.id = secrets.token_bytes(SERVER_ID)
         self.identities = Identities()
-        self._budget = Budget(self.config.publish_limit)
         self._lane = Lane("cluster", new_loop, self._begin, self._end)
+        self._budget = Budget(self.config.publish_limit, self._lane.lock)
         self._core = Core(
             server,
             self.id,
@@ -119,6 +119,7 @@ class Cluster(Worker):
             self._tell,
             self._tell_presence,
         )
+        self._send_directly = self._core.router.send  # the very same object at every call
         self._begun: Settled[Exception | bool] = Settled()
         self._ids = 0
         self._ids_lock = Lock()
@@ -191,7 +192,9 @@ class Cluster(Worker):
         if not self.joined or (found and self.config.identities != "all"):
             return Delivery(Outcome.DELIVERED if found else Outcome.NOBODY)
         delivery = Delivery(Outcome.DELIVERED if found else None)
-        if not self._send(message, self._core.router.send, identity, message, delivery, timeout):
+        size = self._check_size(message)
+        item = identity, message, delivery, timeout, size
+        if not self._lane.gather(self._send_directly, item, self._budget, size):
             delivery.settle(Outcome.REFUSED)
         return delivery
 
@@ -261,16 +264,21 @@ class Cluster(Worker):
         Raises:
             ValueError: The message is longer than the backplane carries, or a text with surrogates.
         """
-        size = len(message) if isinstance(message, bytes) else len(message.encode())
-        most = self._core.sender.longest
-        if size > most:
-            raise ValueError(f"{size} bytes are more than the {most} that go to other servers")
+        size = self._check_size(message)
         if not self._budget.take(size):
             return False
         if self._lane.post(function, *args, size):
             return True
         self._budget.give_back(size)
         return False
+
+    def _check_size(self, message: Message) -> int:
+        """The bytes of a message for other servers; raises as `_send`."""
+        size = len(message) if isinstance(message, bytes) else len(message.encode())
+        most = self._core.sender.longest
+        if size > most:
+            raise ValueError(f"{size} bytes are more than the {most} that go to other servers")
+        return size
 
     # ---------------------------------------------------------------- who is where
 

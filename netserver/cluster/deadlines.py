@@ -62,6 +62,12 @@ class Deadlines(Generic[T]):
             number = number % (MOST - 1) + 1
         self._next = number
         things[number] = thing
+        queue = self._queues.get(seconds)
+        if queue:  # as in `hurry`, but this is passed for every message
+            span = queue[-1]
+            if span.last == number - 1 and monotonic() + seconds < span.due + GRAIN:
+                span.last = number
+                return number
         self.hurry(number, seconds)
         return number
 
@@ -72,11 +78,8 @@ class Deadlines(Generic[T]):
         if queue is None:
             queue = self._queues[seconds] = deque()
         self._drop_answered(queue)
-        if queue and queue[-1].last == number - 1 and due < queue[-1].due + GRAIN:
-            queue[-1].last = number
-        else:
-            queue.append(_Span(due, number))
-            self._schedule(due)
+        queue.append(_Span(due, number))
+        self._schedule(due)
 
     def look_at(self, number: int) -> T | None:
         """What waits under a number; None for nothing."""

@@ -144,7 +144,7 @@ def encode_record(kind: Kind, body: bytes = b"", *, number: int = 0, key: str = 
     return encode(kind, BINARY, number, key, body)
 
 
-def encode_message(kind: Kind, message: Message, *, number: int = 0, key: str = "") -> bytes:
+def encode_message(kind: Kind, message: Message, number: int = 0, key: str = "") -> bytes:
     """A record with a user's message.
 
     Raises:

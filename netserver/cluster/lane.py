@@ -6,9 +6,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from threading import Lock, Thread, get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from netserver.cluster.sender import Budget
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Lane:
@@ -23,6 +28,9 @@ class Lane:
         begin: Awaited first, on the loop; until it returns, calls wait. False where it has told
             somebody why the thread is of no use: it ends then.
         end: Awaited last.
+
+    Attributes:
+        lock: Guards what was posted, and the budget of it; not to be held by whoever posts.
     """
 
     def __init__(
@@ -35,7 +43,7 @@ class Lane:
         self._name = name
         self._loop_factory = loop_factory
         self._begin, self._end = begin, end
-        self._lock = Lock()  # guards all below
+        self.lock = Lock()  # guards all below
         self._calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._woken = False
         self._loop: asyncio.AbstractEventLoop | None = None  # set while calls are taken
@@ -59,18 +67,39 @@ class Lane:
         Returns:
             False when it is closed.
         """
-        with self._lock:
+        with self.lock:
             if self._closed:
                 return False
             self._calls.append((function, args))
-            loop = self._loop
-            if self._woken or loop is None:
-                if self._thread is None:
-                    self._thread = Thread(target=self._run, name=self._name, daemon=True)
-                    self._thread.start()
-                return True
-            self._woken = True
-            loop.call_soon_threadsafe(self._drain)  # under the lock: it is not closed meanwhile
+            if not self._woken:
+                self._wake()
+        return True
+
+    def gather(
+        self, function: Callable[[list[T]], object], item: T, budget: Budget, size: int
+    ) -> bool:
+        """Have a function called with what is gathered for it in a row. Any thread.
+
+        It is as if each were posted, but one call for all of them.
+
+        Args:
+            function: Always the very same object, and never posted.
+            item: One more.
+            budget, size: What that takes of which budget, which is guarded by `lock`.
+
+        Returns:
+            False when there is no room, or it is closed; nothing is taken of the budget then.
+        """
+        with self.lock:
+            if self._closed or not budget.take_locked(size):
+                return False
+            calls = self._calls
+            if calls and calls[-1][0] is function:
+                calls[-1][1][0].append(item)
+            else:
+                calls.append((function, ([item],)))
+            if not self._woken:
+                self._wake()
         return True
 
     def stop(self, timeout: float) -> bool:
@@ -78,7 +107,7 @@ class Lane:
 
         What is posted later is not done.
         """
-        with self._lock:
+        with self.lock:
             self._closed = True
             thread, loop, stopping = self._thread, self._loop, self._stopping
             if loop is not None and stopping is not None:
@@ -87,6 +116,16 @@ class Lane:
             return True
         thread.join(timeout)
         return not thread.is_alive()
+
+    def _wake(self) -> None:
+        """Begin the thread, or have it look at what was posted. Under the lock."""
+        loop = self._loop
+        if loop is not None:
+            self._woken = True
+            loop.call_soon_threadsafe(self._drain)  # it is not closed meanwhile
+        elif self._thread is None:
+            self._thread = Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
 
     # ---------------------------------------------------------------- on its thread
 
@@ -99,7 +138,7 @@ class Lane:
         try:
             if not await self._begin():
                 return
-            with self._lock:
+            with self.lock:
                 self._loop = asyncio.get_running_loop()
                 self._stopping = stopping
                 if self._closed:
@@ -109,14 +148,14 @@ class Lane:
         except Exception:
             logger.exception("the cluster's thread has ended")
         finally:
-            with self._lock:
+            with self.lock:
                 self._closed = True
                 self._loop = None
             self._drain()  # so that nobody waits for what was posted
             await self._end()
 
     def _drain(self) -> None:
-        with self._lock:
+        with self.lock:
             calls, self._calls = self._calls, []
             self._woken = False
         for function, args in calls:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from itertools import compress
 from typing import TYPE_CHECKING
 
@@ -106,13 +107,23 @@ class Router:
 
     # ---------------------------------------------------------------- sending
 
-    def send(
-        self, identity: str, message: Message, delivery: Delivery, timeout: float, charged: int
-    ) -> None:
-        """Send a message to the others that have the identity."""
-        number = 0 if delivery.done else self._waiting.add(delivery, timeout)
-        record = encode_message(_DIRECT, message, number=number)
-        self._publish(identity, record, charged, number)
+    def send(self, batch: Iterable[tuple[str, Message, Delivery, float, int]]) -> None:
+        """Send messages to the others that have their identities.
+
+        Args:
+            batch: Identities, messages, what is to be settled within so many seconds, and what was
+                taken of the budget.
+        """
+        subject_of, unheard = self._subjects.identity, self._unheard
+        wait, add = self._waiting.add, self._sender.add
+        for identity, message, delivery, timeout, charged in batch:
+            if delivery.done:
+                record = encode_message(_DIRECT, message)
+                add(subject_of(identity), identity, record, charged)
+            else:
+                number = wait(delivery, timeout)
+                record = encode_message(_DIRECT, message, number)
+                add(subject_of(identity), identity, record, charged, unheard, number)
 
     def ask(
         self, identity: str, message: Message, answer: Answer, timeout: float, charged: int
@@ -148,7 +159,7 @@ class Router:
     def _publish(self, identity: str, record: bytes, charged: int | None, number: int) -> None:
         unheard = self._unheard if number else None
         subject = self._subjects.identity(identity)
-        self._sender.add(subject, identity, record, charged=charged, unheard=unheard, number=number)
+        self._sender.add(subject, identity, record, charged, unheard, number)
 
     def _unheard(self, number: int) -> None:
         """Nobody subscribes to what a record was published on."""

@@ -36,26 +36,34 @@ Told: TypeAlias = Unheard | None
 class Budget:
     """So many bytes may wait. Thread-safe.
 
+    Args:
+        limit: How many.
+        lock: Guards it; one of its own by default.
+
     Attributes:
         used: How many do.
         refused: How many messages found no room.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, lock: Lock | None = None) -> None:
         self._limit = limit
-        self._lock = Lock()
+        self._lock = Lock() if lock is None else lock
         self.used = 0
         self.refused = 0
 
     def take(self, size: int) -> bool:
         """Room for one more message, if there is any."""
-        cost = size + RECORD_COST
         with self._lock:
-            if self.used + cost > self._limit:
-                self.refused += 1
-                return False
-            self.used += cost
-            return True
+            return self.take_locked(size)
+
+    def take_locked(self, size: int) -> bool:
+        """The same for whoever holds the lock."""
+        used = self.used + size + RECORD_COST
+        if used > self._limit:
+            self.refused += 1
+            return False
+        self.used = used
+        return True
 
     def give_back(self, size: int, messages: int = 1) -> None:
         """So many bytes in so many messages wait no longer."""
@@ -163,10 +171,10 @@ class Sender:
         subject: str,
         name: str,
         record: bytes,
-        *,
         charged: int | None = None,
         unheard: Unheard | None = None,
         number: int = 0,
+        *,
         owed: bool = False,
     ) -> None:
         """Publish a record.
