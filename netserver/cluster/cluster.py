@@ -183,12 +183,14 @@ class Cluster(Worker):
     def send_to(self, identity: str, message: Message, timeout: float) -> Delivery:
         """As `Server.send_to`."""
         check_name(identity)
-        _check_timeout(timeout)
+        if type(timeout) is not float or not 0 <= timeout < math.inf:
+            _check_timeout(timeout)
         rules = self._server.groups.rules
         if rules and rules.of(inbox_of(identity)).history is not None:
             return self._send_to_inbox(identity, message, timeout)
-        here = [connection.send(message) for connection in self.identities.of(identity)]
-        found = any(here)
+        found = False
+        for connection in self.identities.of(identity):
+            found |= connection.send(message)
         if not self.joined or (found and self.config.identities != "all"):
             return Delivery(Outcome.DELIVERED if found else Outcome.NOBODY)
         delivery = Delivery(Outcome.DELIVERED if found else None)
