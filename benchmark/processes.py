@@ -13,8 +13,8 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import IO, Any
 
 from attrs import asdict, define
@@ -39,6 +39,32 @@ def choose_cpus() -> tuple[int | None, int | None]:
         return None, None
     cpus = sorted(os.sched_getaffinity(0))
     return (cpus[0], cpus[1]) if len(cpus) > 1 else (None, None)
+
+
+@contextmanager
+def pinned(pid: int | None, cpu: int | None) -> Iterator[None]:
+    """Keep a process that runs, all of its threads, on one CPU for the length of the block.
+
+    Args:
+        pid: The process; None for none.
+        cpu: The CPU; None to leave it where it is.
+    """
+    if pid is None or cpu is None:
+        yield
+        return
+    before = os.sched_getaffinity(pid)
+    _pin(pid, {cpu})
+    try:
+        yield
+    finally:
+        _pin(pid, before)
+
+
+def _pin(pid: int, cpus: set[int]) -> None:
+    with suppress(OSError):  # it has ended
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread), cpus)
 
 
 def raise_descriptor_limit() -> None:

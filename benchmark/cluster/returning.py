@@ -3,7 +3,7 @@
 A client is served again when it has its echo, when a message that a third server sends to its
 identity has found it, and when it has got one that the third server sends to its group. Strict
 connections to the remaining server, which declare 10 ms, want echoes all the time. That server has
-a CPU, as in the other benchmarks, and the clients and the other servers have another one.
+a CPU, as in the other benchmarks; the clients, the other servers and the broker have another one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import time
 from array import array
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from itertools import chain
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from benchmark.cluster.crossing import ECHO, MEMBER, PROBER, ignore, servers
 from benchmark.cluster.crowd_plan import CrowdPlan, Return
 from benchmark.load.timetable import Line, Timetable, read_times, split
 from benchmark.peers.foreman_server import STRICT
-from benchmark.processes import Server, choose_cpus, run_process, run_timetable
+from benchmark.processes import Server, choose_cpus, pinned, run_process, run_timetable
 from benchmark.timeline import SECOND, Figures, Timeline
 from benchmark.workspace import Workspace
 
@@ -120,8 +121,10 @@ async def lose_a_server(
         for number in range(strict)
     ]
     ours, others = choose_cpus()
-    cpus = (ours, others, others)
-    async with servers(fabric.join(3), workspace, cpus=cpus) as (remaining, killed, third):
+    async with AsyncExitStack() as stack:
+        stack.enter_context(pinned(fabric.pid, others))
+        running = servers(fabric.join(3), workspace, cpus=(ours, others, others))
+        remaining, killed, third = await stack.enter_async_context(running)
         plan = CrowdPlan(
             first=killed.urls[MEMBER],
             second=remaining.urls[MEMBER],
