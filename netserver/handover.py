@@ -79,9 +79,12 @@ def arrived(shell: Shell) -> None:
     """The worker runs on its node from now on: let the shell take over."""
     doorstep, shell.doorstep = shell.doorstep, None
     assert doorstep is not None
+    begins = shell.admission is not None
     doorstep.hand_over(shell)
     if shell.pulse is not None:
         shell.pulse.arrive()
+    if begins:  # after the turn in which it is told what came early
+        shell.node.loop.call_soon(shell.connection.listener.begun, shell.connection)
     shell.serial.resume()
     shell.intake.resume()
 

@@ -6,10 +6,13 @@ import logging
 import os
 import socket
 from asyncio import TimerHandle
+from collections.abc import Callable
 from concurrent.futures import wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
-from foreman import Node
+from foreman import Node, NotRunning
+from netserver.arrivals import Arrivals
 from netserver.connection import Address, Connection
 from netserver.intake import QUANTUM
 from netserver.keepalive import INHERITED, tune
@@ -28,6 +31,11 @@ logger = logging.getLogger(__name__)
 
 # How long to wait when the system has no descriptor to give, or the server is full, seconds.
 PARKED = 0.1
+
+# How many connections may be on their way to their nodes at a time, and how long they are waited
+# for, seconds: longer than most nodes keep anybody waiting, and short where one is stuck.
+MOST_ARRIVING = 2
+HELD_UP = 0.02
 
 # How many peers are turned away with an answer at a time; further ones are cut. Enough for a
 # client to be told, and a bound on descriptors when there is no place for thousands.
@@ -63,6 +71,7 @@ class Listener(Source):
         self._bucket: Bucket | None = None
         self._pauses = 0
         self._turned_away: set[TurnAway] = set()  # owned by its node's thread
+        self._arrivals = Arrivals(MOST_ARRIVING)
 
     def __repr__(self) -> str:
         return f"<Listener {self.name} on {self._address}>"
@@ -119,8 +128,13 @@ class Listener(Source):
             except FileNotFoundError:
                 pass  # somebody was tidier than we are
 
-    def _park(self, seconds: float | None) -> None:
-        """Stop accepting, for a while or until told; clients wait in the backlog."""
+    def _park(self, seconds: float | None, then: Callable[[], None] | None = None) -> None:
+        """Stop accepting, for a while or until told; clients wait in the backlog.
+
+        Args:
+            seconds: For how long at most; None for no end.
+            then: Called after that, instead of going on.
+        """
         home = self._home
         if home is None:
             return  # not accepting anyway
@@ -128,16 +142,35 @@ class Listener(Source):
             home.loop.remove_reader(sock)
         if self._parked is not None:
             self._parked.cancel()
-        self._parked = None if seconds is None else home.loop.call_later(seconds, self._unpark)
+        self._parked = None
+        if seconds is not None:
+            self._parked = home.loop.call_later(seconds, then or self._unpark)
 
     def _unpark(self) -> None:
-        self._parked = None
+        if self._parked is not None:
+            self._parked.cancel()
+            self._parked = None
         home = self._home
         assert home is not None
         for sock in self._sockets:
             home.loop.add_reader(sock, home.run, self, self._accept_some, home, sock)
 
     # ---------------------------------------------------------------- accepting
+
+    def begun(self, connection: Connection) -> None:
+        self._go_on_without(connection)
+
+    def lost(self, connection: Connection) -> None:
+        self._go_on_without(connection)
+
+    def _go_on_without(self, connection: Connection) -> None:
+        if self._arrivals.remove(connection):
+            with suppress(NotRunning):  # it was closed
+                self.call_soon(self._unpark)
+
+    def _stop_waiting(self) -> None:
+        self._arrivals.forget()
+        self._unpark()
 
     @property
     def pauses(self) -> int:
@@ -147,6 +180,7 @@ class Listener(Source):
     def turn_away(
         self, connection: Connection, sock: socket.socket, response: Response = NO_PLACE
     ) -> None:
+        self._arrivals.remove(connection)
         home = self._home
         if home is None or len(self._turned_away) >= MOST_TURNED_AWAY:
             sock.close()
@@ -182,6 +216,9 @@ class Listener(Source):
                 self.complain("the server is full; clients wait in the backlog")
                 self._park(PARKED)
                 return
+            if self._arrivals.are_many:
+                self._park(HELD_UP, self._stop_waiting)
+                return
             if bucket is not None and (seconds := bucket.wait(home.clock())):
                 self._pauses += 1
                 self._park(seconds)
@@ -208,6 +245,7 @@ class Listener(Source):
             else:
                 remote = address_of(name)
                 connection = self.make_connection(sock, local, remote, server_side=True)
+                self._arrivals.add(connection)
                 self.server.admit(connection, sock)
             if home.clock() > ends:
                 return

@@ -72,6 +72,12 @@ class Source(Worker):
             raise
         return connection
 
+    def begun(self, connection: Connection) -> None:
+        """A connection that it made has come to its node, and what came with it is dealt with.
+
+        On the connection's thread.
+        """
+
     def lost(self, connection: Connection) -> None:
         """A connection that it made has ended. Any thread."""
 
