@@ -22,6 +22,7 @@ class Demand:
         measured: Whether the costs come from measurement; otherwise they are assumed, and the
             room they take is reserved until the worker has run.
         movable: Whether it can leave the node it is on.
+        stranger: Whether none of its class has shown anything, so that its costs are a guess.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Demand:
     computing: float = 1.0
     measured: bool = False
     movable: bool = True
+    stranger: bool = False
 
     @property
     def computes(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from attrs import Attribute, evolve, field, frozen, validators
@@ -13,6 +13,9 @@ from foreman.demand import Demand, Group, NodeView, Snapshot
 from foreman.feasibility import Conditions, find_obstacle, has_obstacle
 from foreman.merging import merge
 from foreman.relief import Homeless, relieve
+
+# Who declares less than another by this factor is much stricter.
+MUCH_STRICTER = 10
 
 
 def _share(_rules: object, attribute: Attribute[float], value: float) -> None:
@@ -26,9 +29,27 @@ def _part(share: float, latency: float) -> float:
     return share * latency
 
 
+def _stricter_last(nodes: Sequence[NodeView], latency: float) -> Iterator[NodeView]:
+    """In the same order, but those last where somebody declares less: who comes is work there."""
+    for stricter in (False, True):
+        for node in nodes:
+            if (node.totals.strictest < latency) is stricter:
+                yield node
+
+
+def _as_known(node: NodeView, newcomer: Demand) -> list[Group]:
+    """Who is on a node, and the newcomer, as far as their costs are measured."""
+    if not newcomer.measured:
+        newcomer = evolve(newcomer, hold=0.0, mean=0.0, load=0.0)
+    return [*(group for group in node.groups if group.measured), Group.of(newcomer)]
+
+
 @frozen(kw_only=True)
 class BestFit:
     """The fullest node on which every declared latency can still be kept.
+
+    Nodes where somebody declares less than the newcomer come last. With one interpreter lock,
+    strangers who declare much more than others do share a node until they are known.
 
     Up fast, down slowly: a broken promise is acted on at once, by moving those away who are to
     blame for it; nodes are merged only after a long calm, and with a margin.
@@ -66,6 +87,7 @@ class BestFit:
                 hold=hold,
                 mean=mean,
                 load=self.assumed_load,
+                stranger=True,
             )
         # A newcomer may do more than the others at first, as everybody says hello then.
         return Demand(
@@ -88,8 +110,8 @@ class BestFit:
             return Place(home, "stays: every latency there can be kept")
         # What more is asked of a node than it can do, others could, unless there is one lock.
         most = math.inf if snapshot.lock_delay else self.full - newcomer.load
-        for node in snapshot.nodes:  # there may be hundreds: what is quick to see comes first
-            totals = node.totals
+        for node in _stricter_last(snapshot.nodes, demand.required_latency):
+            totals = node.totals  # there may be hundreds: what is quick to see comes first
             if totals.load > most and totals.count:
                 continue
             if has_obstacle(totals, newcomer, self.full):
@@ -102,6 +124,9 @@ class BestFit:
                     f"the fullest of the nodes that can keep it, {totals.count} here",
                 )
         open_nodes = [node for node in snapshot.nodes if node.is_open and node.name != avoid]
+        place = self._join_strangers(demand, open_nodes, snapshot)
+        if place is not None:
+            return place
         free = snapshot.max_nodes - len(snapshot.nodes)
         reason = self._why_not(newcomer, open_nodes, snapshot)
         # The last node that may be spawned is for those who keep to what they declare.
@@ -125,15 +150,34 @@ class BestFit:
             if node.name == name
         )
 
+    def _join_strangers(
+        self, demand: Demand, open_nodes: Sequence[NodeView], snapshot: Snapshot
+    ) -> Place | None:
+        """Another node for what is only assumed would take the lock from those who are strict.
+
+        So while strangers come that declare much more than somebody elsewhere does, they stay
+        together, until the first of them have shown that they must not.
+        """
+        latency = demand.required_latency
+        strictest = min((node.totals.strictest for node in snapshot.nodes), default=math.inf)
+        if not (demand.stranger and snapshot.lock_delay and MUCH_STRICTER * strictest <= latency):
+            return None
+        for node in open_nodes:
+            alike = (group.kind == demand.kind and not group.measured for group in node.groups)
+            if not node.totals.longest <= latency <= node.totals.strictest or not any(alike):
+                continue
+            conditions = self.conditions(node, snapshot)
+            if find_obstacle(_as_known(node, demand), conditions) is None:
+                return Place(node.name, f"none of its class has run yet; {node.count} here")
+        return None
+
     def _squeeze(
         self, demand: Demand, open_nodes: Sequence[NodeView], snapshot: Snapshot
     ) -> Place | None:
         """At the cap nobody is refused for what is only assumed, or for who breaks the deal."""
-        newcomer = Group.of(demand if demand.measured else evolve(demand, hold=0, mean=0, load=0))
         for node in sorted(open_nodes, key=lambda node: (node.load, node.count)):
-            known = (*(group for group in node.groups if group.measured), newcomer)
             conditions = evolve(self.conditions(node, snapshot), excused=True)
-            if find_obstacle(known, conditions) is None:
+            if find_obstacle(_as_known(node, demand), conditions) is None:
                 return Place(
                     node.name,
                     f"no more nodes may be spawned; {node.count} here, the least reserved "

@@ -158,6 +158,33 @@ def test_a_burst_of_strangers_is_spread_evenly(shown: Demand | None) -> None:
         assert max(counts) < 1000
 
 
+def test_loose_strangers_stay_together_while_somebody_is_much_stricter() -> None:
+    """With one lock each node that runs takes it from the strict; the first shall show the rest."""
+    policy = BestFit()
+    stranger = policy.assume("loose", 1.0, None)
+    strict, bulk = node("strict", [demand(latency=0.1)]), node("bulk", [stranger] * 500)
+    assert placed_on(place(stranger, strict, bulk, lock_delay=1e-4)) == "bulk"
+    assert isinstance(place(stranger, strict, bulk), Spawn), "without a lock they are spread"
+    near = node("near", [demand(latency=0.2)])
+    assert isinstance(place(stranger, near, bulk, lock_delay=1e-4), Spawn), "none is much stricter"
+    slow = node("slow", [stranger] * 500 + [demand(1.0, 0.8, 0.2, "loose")] * 4)
+    assert isinstance(place(stranger, strict, slow, lock_delay=1e-4), Spawn), "four are known"
+    known = evolve(stranger, stranger=False)
+    assert isinstance(place(known, strict, bulk, lock_delay=1e-4), Spawn), "it is no guess"
+    medium = policy.assume("loose", 0.2, None)
+    apart = place(medium, node("strict", [demand(latency=0.01)]), bulk, lock_delay=1e-4)
+    assert isinstance(apart, Spawn), "it would wait for one of the loose ones"
+
+
+def test_who_comes_is_kept_from_the_strict_where_others_have_room() -> None:
+    loose = demand(latency=1.0, load=0.01)
+    strict = node("strict", [demand(latency=0.01, load=0.5)])
+    roomy = node("roomy", [demand(latency=1.0, load=0.1)])
+    assert placed_on(place(loose, strict, roomy)) == "roomy", "though the other one is fuller"
+    assert placed_on(place(loose, strict)) == "strict", "rather than a node more"
+    assert placed_on(place(demand(latency=0.01), strict, roomy)) == "strict"
+
+
 # ---------------------------------------------------------------- at the cap
 
 
@@ -225,16 +252,35 @@ def _place_all(
                 [*(one for one in placed[n] if one.measured), bare], evolve(rules[n], excused=True)
             )
         ]
+        promised = [
+            min((w.required_latency for w in workers if not _offends(w)), default=math.inf)
+            for workers in placed
+        ]
+        strangers = [
+            n
+            for n in open_nodes
+            if newcomer.stranger
+            and lock_delay
+            and 10 * min(promised) <= newcomer.required_latency <= promised[n]
+            and all(one.hold <= newcomer.required_latency for one in placed[n])
+            and any(one.kind == newcomer.kind and not one.measured for one in placed[n])
+            and not find_victims([*(one for one in placed[n] if one.measured), bare], rules[n])
+        ]
         free = max_nodes - len(placed)
-        offends = newcomer.measured and newcomer.hold > newcomer.required_latency
+        offends = _offends(newcomer)
         match policy.place(newcomer, picture, home):
             case Place(node=name):
                 here = int(name)
                 if feasible:
                     assert here in feasible
-                    fullest = max((views[n].load, views[n].count) for n in feasible)
-                    assert name == home or (views[here].load, views[here].count) == fullest
+                    stricter = {n for n in feasible if promised[n] < newcomer.required_latency}
+                    offered = set(feasible) - stricter or stricter
+                    fullest = max((views[n].load, views[n].count) for n in offered)
+                    fits_best = here in offered and (views[here].load, views[here].count) == fullest
+                    assert name == home or fits_best
                     assert home is None or int(home) not in feasible or name == home
+                elif strangers:
+                    assert here in strangers
                 else:
                     assert free == 0 or (free == 1 and offends)
                     assert here in bearable
@@ -242,12 +288,18 @@ def _place_all(
                 placed[here].append(newcomer)
             case Spawn():
                 assert not feasible
+                assert not strangers
                 assert free > 1 or (free == 1 and not (offends and bearable))
                 placed.append([newcomer])
             case Refuse():
                 assert not feasible
+                assert not strangers
                 assert not bearable
                 assert free == 0
+
+
+def _offends(worker: Demand) -> bool:
+    return worker.measured and worker.hold > worker.required_latency
 
 
 @settings(deadline=None)

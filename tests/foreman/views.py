@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attrs import evolve
 from hypothesis import strategies as st
 
 from foreman import Demand, NodeView, Snapshot
@@ -79,8 +80,9 @@ def snapshot(
 latencies = st.integers(1, 64).map(lambda n: n / 64)
 holds = st.just(0.0) | st.integers(0, 5).map(lambda n: 4.0 ** (n - 6))
 demands = st.builds(
-    lambda latency, hold, load, kind, computing, measured: demand(
-        latency, hold, load, kind, mean=hold / 2, computing=computing, measured=measured
+    lambda latency, hold, load, kind, computing, measured: evolve(
+        demand(latency, hold, load, kind, mean=hold / 2, computing=computing, measured=measured),
+        stranger=kind == "app.A" and not measured,
     ),
     latencies,
     holds,
