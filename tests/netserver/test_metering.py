@@ -82,7 +82,7 @@ def test_what_it_does_besides_reading_does_not_change_what_is_timed() -> None:
         def on_message(self, message: bytes | str) -> None:
             nonlocal really
             began = time.perf_counter()
-            while time.perf_counter() < began + 100e-6:
+            while time.perf_counter() < began + 300e-6:  # several times what reading costs
                 pass
             really += time.perf_counter() - began
             answers.put((self, message))
@@ -100,11 +100,12 @@ def test_what_it_does_besides_reading_does_not_change_what_is_timed() -> None:
                 echo(b"12hi")
             holds = connection.statistics().holds
             before, busy = holds.count * holds.mean, really
-            for _ in range(1500):
+            for _ in range(1000):
                 echo(b"12hi")
             holds = connection.statistics().holds
             measured, busy = holds.count * holds.mean - before, really - busy
-            assert 0.6 < measured / busy < 1.8
+            # Were the reads all that is timed, it would be near 4; were they never timed, near 0.
+            assert 0.6 < measured / busy < 2.5
     finally:
         answers.put(None)
         sender.join()
