@@ -184,7 +184,7 @@ class Cluster(Worker):
         """As `Server.send_to`."""
         check_name(identity)
         if type(timeout) is not float or not 0 <= timeout < math.inf:
-            _check_timeout(timeout)
+            timeout = _check_timeout(timeout)
         rules = self._server.groups.rules
         if rules and rules.of(inbox_of(identity)).history is not None:
             return self._send_to_inbox(identity, message, timeout)
@@ -210,7 +210,7 @@ class Cluster(Worker):
     def ask(self, identity: str, message: Message, timeout: float) -> Answer:
         """As `Server.ask`."""
         check_name(identity)
-        _check_timeout(timeout)
+        timeout = _check_timeout(timeout)
         answer = Answer()
         connections = self.identities.of(identity)
         if connections:
@@ -359,9 +359,14 @@ class Cluster(Worker):
         )
 
 
-def _check_timeout(timeout: float) -> None:
-    """Refuse what no timer takes, where it is told to who gave it."""
+def _check_timeout(timeout: float) -> float:
+    """A timeout, seconds; what no timer takes is refused where it is told to who gave it."""
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"a timeout is a number of seconds, not {timeout!r}")
-    if not 0 <= timeout < math.inf:
+    try:
+        seconds = float(timeout)
+    except OverflowError:  # an int of more digits than any float has
+        raise ValueError("a timeout of more seconds than a float holds") from None
+    if not 0 <= seconds < math.inf:
         raise ValueError(f"a timeout is finite and not negative, not {timeout!r}")
+    return seconds

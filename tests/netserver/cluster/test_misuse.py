@@ -116,7 +116,10 @@ def test_names_that_cannot_be_take_none_of_the_room_that_there_is(fleet: Fleet) 
     until(lambda: a.statistics().cluster.waiting == 0)
 
 
-@pytest.mark.parametrize("timeout", [None, "1", float("nan"), float("inf"), -1, True])
+@pytest.mark.parametrize(
+    "timeout",
+    [None, "1", float("nan"), float("inf"), -1, True, pytest.param(10**400, id="no float")],
+)
 def test_a_timeout_that_is_none_is_told_at_once(fleet: Fleet, timeout: Any) -> None:
     a = fleet.server()
     fleet.server()
