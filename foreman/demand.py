@@ -22,7 +22,8 @@ class Demand:
         measured: Whether the costs come from measurement; otherwise they are assumed, and the
             room they take is reserved until the worker has run.
         movable: Whether it can leave the node it is on.
-        stranger: Whether none of its class has shown anything, so that its costs are a guess.
+        stranger: Whether none of its class has shown anything, nor says of itself that it takes
+            longer than is assumed, so that its costs are a guess.
     """
 
     kind: str

@@ -244,7 +244,8 @@ class Ledger(Generic[N]):
         shown = self._experience.of(kind)
         demand = self._policy.assume(kind, round_down(required_latency), shown)
         if shown is None and expected_hold is not None:
-            demand = evolve(demand, hold=expected_hold, mean=expected_hold)
+            stranger = demand.stranger and expected_hold <= demand.hold  # otherwise it is no guess
+            demand = evolve(demand, hold=expected_hold, mean=expected_hold, stranger=stranger)
         return demand
 
     def redeclare(self, seat: Seat, required_latency: float, expected_hold: float | None) -> Demand:

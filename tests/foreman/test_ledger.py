@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from attrs import define, evolve, field
 
-from foreman import BestFit, Demand, Place, Placement, Relocate
+from foreman import BestFit, Demand, Place, Placement, Relocate, Spawn
 from foreman.decisions import Action
 from foreman.demand import NodeView, Snapshot
 from foreman.ledger import (
@@ -144,6 +144,20 @@ def test_the_next_of_a_class_is_taken_for_like_those_before(book: Book) -> None:
     for expected in (0.002, None):
         assert book.ledger.assume("app.Kind", 0.1, expected).hold == pytest.approx(0.004)
     assert book.ledger.assume("app.Other", 1.0, None).hold == 0.25
+
+
+def test_who_says_that_it_takes_long_is_not_put_with_strangers_all_the_same() -> None:
+    ledger: Ledger[SimNode] = Ledger(BestFit(), max_nodes=8)
+    strict, bulk = SimNode("strict"), SimNode("bulk")
+    for node in (strict, bulk):
+        ledger.enlist(node, 0.0)
+    ledger.seat(object(), strict, demand(latency=0.1), "")
+    for expected, placement in ((0.9, Spawn), (0.001, Place), (None, Place)):
+        newcomer = ledger.assume("loose", 1.0, expected)
+        seats = [ledger.seat(object(), bulk, newcomer, "") for _ in range(500)]
+        assert isinstance(ledger.place(newcomer, 1e-4), placement)
+        for seat in seats:
+            bulk.roster.remove(seat, seat.demand)
 
 
 def test_however_many_latencies_are_declared_the_groups_are_few(book: Book) -> None:
