@@ -269,10 +269,13 @@ class Cluster(Worker):
         size = self._check_size(message)
         if not self._budget.take(size):
             return False
-        if self._lane.post(function, *args, size):
-            return True
-        self._budget.give_back(size)
-        return False
+        posted = False
+        try:
+            posted = self._lane.post(function, *args, size)
+        finally:
+            if not posted:
+                self._budget.give_back(size)
+        return posted
 
     def _check_size(self, message: Message) -> int:
         """The bytes of a message for other servers; raises as `_send`."""

@@ -66,10 +66,15 @@ class Lane:
 
         Returns:
             False when it is closed.
+
+        Raises:
+            RuntimeError: It has not begun, and the system has no thread to give.
         """
         with self.lock:
             if self._closed:
                 return False
+            if self._thread is None:
+                self._start_thread()
             self._calls.append((function, args))
             if not self._woken:
                 self._wake()
@@ -89,9 +94,16 @@ class Lane:
 
         Returns:
             False when there is no room, or it is closed; nothing is taken of the budget then.
+
+        Raises:
+            RuntimeError: As `post`; nor is anything taken then.
         """
         with self.lock:
-            if self._closed or not budget.take_locked(size):
+            if self._closed:
+                return False
+            if self._thread is None:
+                self._start_thread()
+            if not budget.take_locked(size):
                 return False
             calls = self._calls
             if calls and calls[-1][0] is function:
@@ -117,15 +129,21 @@ class Lane:
         thread.join(timeout)
         return not thread.is_alive()
 
+    def _start_thread(self) -> None:
+        """Begin. Under the lock, and before anything is posted, for it may fail."""
+        self._thread = Thread(target=self._run, name=self._name, daemon=True)
+        try:
+            self._thread.start()
+        except BaseException:  # the next call tries again
+            self._thread = None
+            raise
+
     def _wake(self) -> None:
-        """Begin the thread, or have it look at what was posted. Under the lock."""
+        """Have the thread look at what was posted, as it does when it begins. Under the lock."""
         loop = self._loop
         if loop is not None:
             self._woken = True
             loop.call_soon_threadsafe(self._drain)  # it is not closed meanwhile
-        elif self._thread is None:
-            self._thread = Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
 
     # ---------------------------------------------------------------- on its thread
 

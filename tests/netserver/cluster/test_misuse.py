@@ -32,6 +32,7 @@ from netserver import (
     Unanswered,
 )
 from netserver.cluster.lane import Lane
+from netserver.cluster.sender import Budget
 from tests.netserver.cluster.conftest import CONFIG, PATIENCE, Fleet, Guest, Site
 
 _names = itertools.count()
@@ -426,6 +427,31 @@ def test_a_lane_that_cannot_begin_still_does_what_was_posted() -> None:
     assert calls == [1]
     assert lane.stop(PATIENCE)
     assert not lane.start()
+
+
+def test_a_lane_for_which_there_is_no_thread_begins_with_the_next_call() -> None:
+    calls: list[str] = []
+
+    async def begin() -> bool:
+        return True
+
+    async def end() -> None:
+        pass
+
+    lane = Lane("test", asyncio.new_event_loop, begin, end)
+    budget = Budget(10_000, lane.lock)
+    before = threading.stack_size(1 << 50)  # more than any process can have
+    try:
+        with pytest.raises(RuntimeError, match="thread"):
+            lane.post(calls.append, "first")
+        with pytest.raises(RuntimeError, match="thread"):
+            lane.gather(calls.extend, "first", budget, 5)
+    finally:
+        threading.stack_size(before)
+    assert budget.used == 0
+    assert lane.post(calls.append, "second")
+    assert lane.stop(PATIENCE)
+    assert calls == ["second"], "who was told that it failed may have done it again"
 
 
 @pytest.fixture
