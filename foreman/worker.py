@@ -155,7 +155,7 @@ class Worker:
         May be called from any thread. While the worker moves, the call waits and follows it.
 
         Raises:
-            NotRunning: The worker was never added.
+            NotRunning: The worker was never added, or was removed.
         """
         if self._foreman is None:
             raise NotRunning(f"{self!r} was not added to a Foreman")
