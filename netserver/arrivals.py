@@ -33,9 +33,8 @@ class Arrivals:
     def __len__(self) -> int:
         return len(self._connections)
 
-    @property
-    def are_many(self) -> bool:
-        """Whether there are as many as there may be; then `remove` tells when there are less."""
+    def must_wait(self) -> bool:
+        """Whether there are as many as there may be; if so, `remove` tells when to go on."""
         with self._lock:
             self._awaited = len(self._connections) >= self._most
             return self._awaited

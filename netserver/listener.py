@@ -216,7 +216,7 @@ class Listener(Source):
                 self.complain("the server is full; clients wait in the backlog")
                 self._park(PARKED)
                 return
-            if self._arrivals.are_many:
+            if self._arrivals.must_wait():
                 self._park(HELD_UP, self._stop_waiting)
                 return
             if bucket is not None and (seconds := bucket.wait(home.clock())):

@@ -7,6 +7,7 @@ import threading
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
 from attrs import frozen
 
 from foreman import BestFit, Demand, Foreman, Place, Placement, Snapshot, Spawn, events
@@ -93,11 +94,11 @@ def test_it_is_asked_for_more_once_half_of_many_have_begun() -> None:
     one, two, three, four = newcomers = [Echo() for _ in range(4)]
     for newcomer in newcomers[:3]:
         arrivals.add(newcomer)
-        assert not arrivals.are_many
+        assert not arrivals.must_wait()
     assert not arrivals.remove(one), "nobody waits"
     for newcomer in (one, four):
         arrivals.add(newcomer)
-    assert arrivals.are_many
+    assert arrivals.must_wait()
     assert not arrivals.remove(one)
     assert not arrivals.remove(one), "it had begun before"
     assert arrivals.remove(two)
@@ -105,7 +106,29 @@ def test_it_is_asked_for_more_once_half_of_many_have_begun() -> None:
     arrivals.add(three)
     arrivals.add(two)
     arrivals.add(one)
-    assert arrivals.are_many
+    assert arrivals.must_wait()
     arrivals.forget()
     assert not len(arrivals)
-    assert not arrivals.are_many
+    assert not arrivals.must_wait()
+
+
+def test_it_is_closed_while_it_waits_for_those_on_their_way(
+    until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    Echo.on_hold = threading.Event()
+    with Foreman(policy=Apart()) as foreman, ExitStack() as stack:
+        server = stack.enter_context(Server(foreman=foreman))
+        stack.callback(Echo.on_hold.set)
+        listener = server.listen("tcp://127.0.0.1:0", Echo)
+        server.start()
+        first = dial(stack, listener.address)
+        first.sendall(b"14wait")
+        until(lambda: any(node.stuck for node in foreman.nodes), "its node to be stuck")
+        second, *_ = [dial(stack, listener.address) for _ in range(MOST_ARRIVING)]
+        until(lambda: listener._arrivals._awaited, "waiting for the first two")
+        listener.close()
+        Echo.on_hold.set()
+        second.sendall(b"12hi")
+        assert second.recv(4) == b"12hi"
+        until(lambda: not len(listener._arrivals), "both to have begun")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
