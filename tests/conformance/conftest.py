@@ -12,6 +12,15 @@ from conformance import python27
 from conformance.errors import NoPython27
 from conformance.suite import Suite, default_cache, install
 
+# Whichever test is the first to need the suite waits for it: two downloads, and builds of packages.
+INSTALLING = 600  # seconds
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and "suite" in item.fixturenames:
+            item.add_marker(pytest.mark.timeout(INSTALLING))
+
 
 @pytest.fixture(scope="session")
 def suite() -> Suite:
