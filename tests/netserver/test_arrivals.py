@@ -13,7 +13,7 @@ from attrs import frozen
 from foreman import BestFit, Demand, Foreman, Place, Placement, Snapshot, Spawn, events
 from netserver import Connection, Server
 from netserver.arrivals import Arrivals
-from netserver.listener import MOST_ARRIVING
+from netserver.listener import MOST_ARRIVING, Listener
 
 PATIENCE = 10.0
 NEWCOMERS = 10 * MOST_ARRIVING
@@ -50,12 +50,26 @@ def dial(stack: ExitStack, address: Any) -> socket.socket:
     return sock
 
 
+def hold_up(foreman: Foreman, stack: ExitStack, until: Any) -> tuple[Listener, socket.socket]:
+    """A listener, and a client whose node is stuck in its message until `Echo.on_hold` is set."""
+    Echo.on_hold = threading.Event()
+    server = stack.enter_context(Server(foreman=foreman))
+    stack.callback(Echo.on_hold.set)
+    listener = server.listen("tcp://127.0.0.1:0", Echo)
+    server.start()
+    first = dial(stack, listener.address)
+    first.sendall(b"14wait")
+    until(lambda: any(node.stuck for node in foreman.nodes), "its node to be stuck")
+    return listener, first
+
+
 def test_only_a_few_are_on_their_way_at_a_time() -> None:
     many: list[int] = []
 
     def count(event: events.Event) -> None:
         if isinstance(event, events.Placed) and isinstance(event.worker, Connection):
-            many.append(len(event.worker.listener._arrivals))  # type: ignore[attr-defined]
+            assert isinstance(event.worker.listener, Listener)
+            many.append(len(event.worker.listener._arrivals))
 
     with Foreman(on_event=count) as foreman, ExitStack() as stack:
         server = stack.enter_context(Server(foreman=foreman))
@@ -70,15 +84,8 @@ def test_only_a_few_are_on_their_way_at_a_time() -> None:
 
 
 def test_a_node_that_is_held_up_holds_up_no_others(until: Any) -> None:
-    Echo.on_hold = threading.Event()
     with Foreman(policy=Apart()) as foreman, ExitStack() as stack:
-        server = stack.enter_context(Server(foreman=foreman))
-        stack.callback(Echo.on_hold.set)
-        listener = server.listen("tcp://127.0.0.1:0", Echo)
-        server.start()
-        first = dial(stack, listener.address)
-        first.sendall(b"14wait")
-        until(lambda: any(node.stuck for node in foreman.nodes), "its node to be stuck")
+        listener, first = hold_up(foreman, stack, until)
         others = [dial(stack, listener.address) for _ in range(NEWCOMERS)]
         until(lambda: foreman.statistics().workers == 2 + NEWCOMERS, "accepting the others")
         Echo.on_hold.set()
@@ -115,15 +122,8 @@ def test_it_is_asked_for_more_once_half_of_many_have_begun() -> None:
 def test_it_is_closed_while_it_waits_for_those_on_their_way(
     until: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Echo.on_hold = threading.Event()
     with Foreman(policy=Apart()) as foreman, ExitStack() as stack:
-        server = stack.enter_context(Server(foreman=foreman))
-        stack.callback(Echo.on_hold.set)
-        listener = server.listen("tcp://127.0.0.1:0", Echo)
-        server.start()
-        first = dial(stack, listener.address)
-        first.sendall(b"14wait")
-        until(lambda: any(node.stuck for node in foreman.nodes), "its node to be stuck")
+        listener, _ = hold_up(foreman, stack, until)
         second, *_ = [dial(stack, listener.address) for _ in range(MOST_ARRIVING)]
         until(lambda: listener._arrivals._awaited, "waiting for the first two")
         listener.close()
