@@ -6,7 +6,6 @@ import asyncio
 import logging
 import struct
 import time
-from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -77,6 +76,7 @@ class Claims:
     ) -> None:
         self._policy = config.identities
         self._resync = config.resync
+        self._dead_after = config.dead_after
         self._server = server
         self._sender = sender
         self._subjects = subjects
@@ -90,21 +90,32 @@ class Claims:
     async def run(self) -> None:
         """Claim everything again every ``resync``, and when it is due earlier; until cancelled.
 
-        A claim can be lost without a trace where only others were cut off from each other.
+        A claim can be lost without a trace where only others were cut off from each other. Where a
+        link was held up, their first words come before their subscriptions: what is claimed upon
+        those may not be heard either, and is claimed once more after ``dead_after``.
         """
         if self._policy == "all":
             return
+        pause = self._resync
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._resync):
-                    await self._again.wait()
-            self._again.clear()
+            early = await self._is_due_within(pause)
+            pause = min(self._dead_after, self._resync) if early else self._resync
             identities = iter(list(self._claims))
             while batch := list(islice(identities, BATCH)):
                 if self._sender.link_up:
                     for identity in batch:
                         self._repeat(identity)
                 await asyncio.sleep(TURN)
+
+    async def _is_due_within(self, pause: float) -> bool:
+        """Wait so long, and shorter if it is due earlier; whether it was."""
+        try:
+            async with asyncio.timeout(pause):
+                await self._again.wait()
+        except TimeoutError:
+            return False
+        self._again.clear()
+        return True
 
     def _repeat(self, identity: str) -> None:
         for claim in self._claims.get(identity, {}).values():

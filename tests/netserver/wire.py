@@ -9,6 +9,10 @@ from contextlib import ExitStack, contextmanager
 
 from attrs import define, field
 
+# A wire that was mended to crawl carries so many bytes at a time, so many seconds apart.
+CRAWL = 100
+PACE = 0.005
+
 
 @define(eq=False)
 class Wire:
@@ -23,6 +27,7 @@ class Wire:
     front: int = 0
     _server: asyncio.Server | None = None
     _whole: bool = True
+    _crawling: bool = False
     _flowing: asyncio.Event = field(factory=asyncio.Event)
     _ends: set[asyncio.StreamWriter] = field(factory=set)
     _tasks: set[asyncio.Task[None]] = field(factory=set)
@@ -52,6 +57,10 @@ class Wire:
         try:
             while data := await source.read(65536):
                 await self._flowing.wait()
+                while self._crawling and data:
+                    sink.write(data[:CRAWL])
+                    data = data[CRAWL:]
+                    await asyncio.sleep(PACE)
                 sink.write(data)
                 await sink.drain()
         except ConnectionError:
@@ -74,6 +83,11 @@ class Wire:
         """Carry again."""
         self._whole = True
         self._flowing.set()
+
+    def crawl(self) -> None:
+        """Carry again, but slowly: what was sent first arrives well before what came next."""
+        self._crawling = True
+        self.mend()
 
     async def close(self) -> None:
         """End."""
@@ -109,6 +123,10 @@ class Wires:
     def mend(self) -> None:
         """As `Wire.mend`."""
         self._all("mend")
+
+    def crawl(self) -> None:
+        """As `Wire.crawl`."""
+        self._all("crawl")
 
     def close(self) -> None:
         for wire in self.wires:
