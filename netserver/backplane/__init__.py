@@ -40,11 +40,11 @@ __all__ = [
 # extra that installs it.
 _ENGINES: dict[str, tuple[str, str, str, str]] = {
     "memory": ("netserver.backplane.memory", "MemoryBackplane", "", ""),
-    "zmq": ("netserver.backplane.zeromq", "ZmqBackplane", "zmq", "zmq"),
-    "amqp": ("netserver.backplane.amqp", "AmqpBackplane", "pamqp", "amqp"),
-    "amqps": ("netserver.backplane.amqp", "AmqpBackplane", "pamqp", "amqp"),
-    "nats": ("netserver.backplane.nats", "NatsBackplane", "nats", "nats"),
-    "tls+nats": ("netserver.backplane.nats", "NatsBackplane", "nats", "nats"),
+    "zmq": ("netserver.backplane.zeromq.engine", "ZmqBackplane", "zmq", "zmq"),
+    "amqp": ("netserver.backplane.amqp.engine", "AmqpBackplane", "pamqp", "amqp"),
+    "amqps": ("netserver.backplane.amqp.engine", "AmqpBackplane", "pamqp", "amqp"),
+    "nats": ("netserver.backplane.nats.engine", "NatsBackplane", "nats", "nats"),
+    "tls+nats": ("netserver.backplane.nats.engine", "NatsBackplane", "nats", "nats"),
 }
 
 

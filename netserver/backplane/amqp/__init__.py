@@ -16,7 +16,3 @@ broker that hangs, or that is out of memory or disk and therefore blocks publish
 publishing waits. Messages are not confirmed: one that is on its way when the link is lost may be
 lost too, without a word.
 """
-
-from netserver.backplane.amqp.engine import AmqpBackplane
-
-__all__ = ["AmqpBackplane"]

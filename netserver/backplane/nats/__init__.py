@@ -18,7 +18,3 @@ NATS's own word ("no responders", from nats-server 2.2). While the broker takes 
 waits; at most 256 KiB and a message are unsent. What arrives is handed on as it is read, and queued
 nowhere: a server that is too slow for it is cut off by the broker, and connects anew.
 """
-
-from netserver.backplane.nats.engine import NatsBackplane
-
-__all__ = ["NatsBackplane"]

@@ -19,7 +19,3 @@ of each connection are authenticated and all is encrypted; a certificate is made
 Servers may have a key each, or share one. A caller has to know a server's key beforehand, so it
 tries the trusted ones in turn where nobody has told it yet: with many keys, joining takes longer.
 """
-
-from netserver.backplane.zeromq.engine import ZmqBackplane
-
-__all__ = ["ZmqBackplane"]

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from attrs import define
 
 from netserver.backplane import make_backplane
-from netserver.backplane.zeromq import ZmqBackplane
+from netserver.backplane.zeromq.engine import ZmqBackplane
 from tests.netserver.backplane.conftest import PATIENCE, Peer
 from tests.netserver.wire import Wire
 
