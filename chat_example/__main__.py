@@ -8,6 +8,7 @@ import getpass
 import logging
 import sys
 
+from chat_example.announcer import Announcer
 from chat_example.plain import run_plain
 from chat_example.rules import LOBBY, ChatError, check_nick, check_room
 from chat_example.server import ChatConnection, ChatServer
@@ -29,18 +30,27 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"{error}. Is the server running? python -m chat_example serve starts one")
     except (BackplaneError, ChatError, UrlError) as error:
         return _fail(str(error))
+    except KeyboardInterrupt:
+        return 0
 
 
 def _serve(options: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    server = ChatServer(cluster=options.cluster)
+    announcer = Announcer(sys.stdout)
+    server = ChatServer(cluster=options.cluster, on_event=announcer.on_event)
     host = f"[{options.host}]" if ":" in options.host else options.host
     page = server.listen(f"ws://{host}:{options.port}", ChatConnection)
     tcp = server.listen(f"tcp://{host}:{options.tcp_port}", ChatConnection)
-    print(f"The chat is open. In a browser:  http://{host}:{page.port}/")
-    print(f"In a terminal:  python -m chat_example join tcp://{host}:{tcp.port}")
-    print("Ctrl-C ends it.", flush=True)
-    server.run()
+    with server:
+        announcer.open(
+            [
+                f"The chat is open. In a browser:  http://{host}:{page.port}/",
+                f"In a terminal:  python -m chat_example join tcp://{host}:{tcp.port}",
+                "Ctrl-C ends it.",
+            ],
+            clustered=options.cluster is not None,
+        )
+        server.run()
     return 0
 
 
@@ -57,10 +67,7 @@ def _join(options: argparse.Namespace) -> int:
                 "the terminal client needs prompt_toolkit: pip install 'foreman-server[chat]'; "
                 "or chat in plain lines with --plain"
             )
-    try:
-        return asyncio.run(run(options.url, nick, room))
-    except KeyboardInterrupt:
-        return 0
+    return asyncio.run(run(options.url, nick, room))
 
 
 def _fail(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from importlib.resources import files
 
 from chat_example.chat import Chat, Person
@@ -10,6 +11,7 @@ from chat_example.commands import COMMANDS, run_line
 from chat_example.protocol import FROM_CLIENT, MESSAGE_LIMIT, Error, Hello, decode, encode
 from chat_example.rooms import begin_history
 from chat_example.rules import BURST, RATE, ChatError, Pace
+from foreman import Worker
 from netserver import (
     ClusterConfig,
     Connection,
@@ -22,6 +24,7 @@ from netserver import (
     Server,
     ServerConfig,
 )
+from netserver.events import Event
 
 # Messages refused for coming too fast, in a row, after which it is no accident.
 PATIENCE = 100
@@ -127,6 +130,7 @@ class ChatServer(Server):
         cluster: The URL of the backplane that connects it with the others, the same for all; None
             for this server alone.
         cluster_config: How they work together; its policy for identities is to be ``refuse``.
+        on_event: As for `Server`.
     """
 
     def __init__(
@@ -135,11 +139,13 @@ class ChatServer(Server):
         *,
         cluster: str | None = None,
         cluster_config: ClusterConfig = TOGETHER,
+        on_event: Callable[[Worker, Event], None] | None = None,
     ) -> None:
         super().__init__(
             config=config or ServerConfig(limits=Limits(message=MESSAGE_LIMIT)),
             cluster=cluster,
             cluster_config=cluster_config,
+            on_event=on_event,
         )
         self.chat = Chat(self)
         here = files(__package__)

@@ -14,12 +14,14 @@ import sys
 import termios
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from chat_example.__main__ import main
 from chat_example.protocol import Did, Joined, Left, Said, Whispered
+from tests.netserver.backplane.brokers import required_nats
 
 if TYPE_CHECKING:
     from tests.chat_example.conftest import Chat, Visit
@@ -313,3 +315,48 @@ def test_the_server_says_where_it_is_and_drains(number: signal.Signals, visit: V
                 assert client.wait(PATIENCE) == 0
         finally:
             server.kill()
+
+
+@contextmanager
+def serving(cluster: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0", "--tcp-port", "0", "--cluster", cluster],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+def test_the_server_says_whether_it_is_connected_with_others() -> None:
+    with required_nats(jetstream=True) as broker:
+        broker.process.kill()
+        with serving(broker.url) as server:
+            assert server.stdout is not None
+            lines = iter(server.stdout.readline, "")
+            said = [next(lines) for _ in range(4)]
+            assert said[0].startswith("The chat is open.")
+            assert said[3].startswith("Not in the cluster, but trying. Meanwhile ")
+            broker.process.start()
+            address = broker.url.removeprefix("nats://")
+            assert next(lines) == (f"In the cluster: connected to {address}.\n")
+            broker.process.kill()
+            assert next(lines).startswith("Not in the cluster (")
+            server.send_signal(signal.SIGINT)
+            rest, _ = server.communicate(timeout=PATIENCE)
+            assert (rest, server.returncode) == ("", 0)
+
+
+def test_the_server_can_be_ended_while_it_waits_for_a_broker_that_hangs() -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    with silent, serving(f"nats://127.0.0.1:{silent.getsockname()[1]}") as server:
+        silent.settimeout(PATIENCE)
+        link, _ = silent.accept()
+        with link:
+            server.send_signal(signal.SIGINT)
+            said, log = server.communicate(timeout=PATIENCE)
+    assert (said, server.returncode) == ("", 0)
+    assert "Traceback" not in log
