@@ -11,7 +11,8 @@ after them. Options:
 - with ``tls+nats://``, which refuses a broker without TLS: ``ca=`` the authority's certificate
   instead of the system's, ``cert=`` and ``key=`` this server's own.
 - ``history=off`` for no journal; ``stream=FOREMAN`` the stream that keeps it, one for all servers
-  that belong together; ``replicas=`` 1, 3 or 5, on how many brokers of a cluster.
+  that belong together; ``replicas=`` 1, 3 or 5, on how many brokers of a cluster;
+  ``max_bytes=1GiB`` how much of a broker's disk it takes, the oldest messages giving way.
 
 A subscription costs some 0.3 KiB here, and no task. That nobody subscribes to what was published is
 NATS's own word ("no responders", from nats-server 2.2). While the broker takes no more, publishing

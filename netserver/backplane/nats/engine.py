@@ -28,7 +28,9 @@ class NatsBackplane(Backplane):
         options = Options.read(url)
         self._session = Session(options)
         if options.stream is not None:
-            self.journal = JetStreamJournal(self._session, options.stream, options.replicas)
+            self.journal = JetStreamJournal(
+                self._session, options.stream, options.replicas, options.max_bytes
+            )
 
     async def start(self, receive: Receive, tell: Tell) -> None:
         self._receive = receive

@@ -1,7 +1,8 @@
 """History on JetStream, so that what a client missed survives any server.
 
 One stream keeps all subjects, in files: ``FOREMAN.h.>`` if its name is ``FOREMAN``. It is made when
-it is not there; limits are raised, never lowered, for other servers may have chosen them. An offset
+it is not there; limits are raised, never lowered, for other servers may have chosen them. Beyond
+one of them the oldest messages go: of the subject by count, of all by age and by bytes. An offset
 is a message's sequence in the stream; the time at which the stream was made is the epoch. A message
 is stored under its key (``Nats-Msg-Id``), so that the same one, sent again within two minutes,
 is not stored again.
@@ -44,6 +45,7 @@ IDLE = 10.0  # seconds, after which the broker drops a consumer that was left be
 _STREAM_NOT_FOUND = 10059
 _STREAM_IS_OTHER = 10058
 _NO_MESSAGE = 10037
+_NO_STORAGE = 10047
 
 _KEY = re.compile(r"[!-~]{1,200}")
 _SEQUENCE = re.compile(rb"\r\nNats-Sequence: (\d+)\r\n")
@@ -71,12 +73,14 @@ class JetStreamJournal(Journal):
         session: The backplane's.
         stream: The name of the stream.
         replicas: On how many brokers of a cluster a stream that is made here is kept.
+        max_bytes: How much of a broker's disk it takes at least before the oldest messages go.
     """
 
-    def __init__(self, session: Session, stream: str, replicas: int) -> None:
+    def __init__(self, session: Session, stream: str, replicas: int, max_bytes: int) -> None:
         self._session = session
         self._stream = stream
         self._replicas = replicas
+        self._max_bytes = max_bytes
         self._kept = f"{stream}.h."
         self._told = f"{stream}.r."
         self._epoch = ""
@@ -98,6 +102,11 @@ class JetStreamJournal(Journal):
                 if error.code is None:
                     reason = "JetStream is not enabled: start nats-server with -js, or have no"
                     raise JournalError(f"{reason} history with ?history=off") from error
+                if error.code == _NO_STORAGE:
+                    reason = f"{self._max_bytes} bytes for the stream {self._stream}"
+                    raise JournalError(
+                        f"JetStream has no room for {reason}: have less with ?max_bytes="
+                    ) from error
                 raise
             else:
                 break
@@ -236,10 +245,8 @@ class JetStreamJournal(Journal):
                     f"the stream {self._stream} is another's, with {name} {config.get(name)!r}: "
                     "choose one with ?stream="
                 )
-        raised = {
-            "max_msgs_per_subject": _larger(config, ours, "max_msgs_per_subject"),
-            "max_age": _larger(config, ours, "max_age"),
-        }
+        limits = "max_msgs_per_subject", "max_age", "max_bytes"
+        raised = {name: _larger(config, ours, name) for name in limits}
         if any(config[name] != limit for name, limit in raised.items()):
             stream = await self._api(link, f"STREAM.UPDATE.{self._stream}", {**config, **raised})
         return stream
@@ -257,7 +264,7 @@ class JetStreamJournal(Journal):
             "num_replicas": self._replicas,
             "max_consumers": -1,
             "max_msgs": -1,
-            "max_bytes": -1,
+            "max_bytes": self._max_bytes,
             "max_msgs_per_subject": count,
             "max_age": nanoseconds,
             "duplicate_window": min(nanoseconds, int(DUPLICATES * _NANOSECONDS)),

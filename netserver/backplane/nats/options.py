@@ -24,6 +24,11 @@ _CREDENTIALS = re.compile(
 )
 _STREAM = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
+_SIZE = re.compile(r"(\d{1,15})(MiB|GiB)?")
+_UNITS = {None: 1, "MiB": 1 << 20, "GiB": 1 << 30}
+DEFAULT_MAX_BYTES = 1 << 30
+LEAST_MAX_BYTES = 2 << 20  # the largest message that NATS carries by default, and some before it
+
 
 @define(eq=False)
 class Options:
@@ -37,6 +42,7 @@ class Options:
             credentials may be short-lived; raises ValueError or OSError.
         stream: The name of the stream for history; None where history is off.
         replicas: On how many servers of a cluster each message of history is kept.
+        max_bytes: How much of a broker's disk the stream may take.
     """
 
     shown: str
@@ -45,6 +51,7 @@ class Options:
     secret: Callable[[], dict[str, Any]]
     stream: str | None
     replicas: int
+    max_bytes: int
 
     @classmethod
     def read(cls, url: BackplaneUrl) -> Options:
@@ -73,6 +80,7 @@ class Options:
             secret=_secret(url, has_login=first.user is not None),
             stream=stream if kept else None,
             replicas=url.option("replicas", _replicas, 1),
+            max_bytes=url.option("max_bytes", _max_bytes, DEFAULT_MAX_BYTES),
         )
         url.refuse_options()
         return options
@@ -132,3 +140,10 @@ def _replicas(text: str) -> int:
     if text not in ("1", "3", "5"):
         raise ValueError("there are 1, 3 or 5")
     return int(text)
+
+
+def _max_bytes(text: str) -> int:
+    size = _SIZE.fullmatch(text)
+    if size is None or (limit := int(size[1]) * _UNITS[size[2]]) < LEAST_MAX_BYTES:
+        raise ValueError("it is a number of bytes, such as 512MiB or 4GiB, and at least 2MiB")
+    return limit

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -291,6 +292,50 @@ def test_limits_are_raised_and_never_lowered(server: NatsServer) -> None:
                     assert page.floor > early[0]  # the second was dropped, when fewer were kept
 
     run(scenario)
+
+
+def test_beyond_the_limit_in_bytes_the_oldest_go_and_are_missed(server: NatsServer) -> None:
+    async def scenario() -> None:
+        async with joined(f"{server.url}?max_bytes=2MiB") as a:
+            (quiet,) = await a.store("quiet", "1")
+            loud: list[int] = []
+            for number in range(40):
+                payload = bytes([number]) * (64 << 10)
+                loud.append(await a.journal.append("loud", payload, f"{number}"))
+            page = await a.journal.read("loud", loud[0])
+            kept = [record.offset for record in page.records]
+            assert kept == loud[-len(kept) :]  # the newest, without a gap
+            assert 20 < len(kept) < 33  # which is what 2 MiB hold
+            assert page.floor == kept[0] - 1
+            # Who had one that is still kept has missed nothing; who was there before has.
+            assert (await a.journal.read("loud", kept[0])).floor == kept[0]
+            assert (await a.journal.read("quiet", quiet - 1)).floor > quiet
+
+            # The larger limit counts, whoever comes with another one.
+            larger, smaller = (f"{server.url}?max_bytes={limit}" for limit in ("4MiB", "2MiB"))
+            async with joined(larger) as b, joined(smaller):
+                for number in range(40, 60):
+                    payload = bytes([number]) * (64 << 10)
+                    await b.journal.append("loud", payload, f"{number}")
+                page = await a.journal.read("loud", 0)
+                assert len(page.records) == len(kept) + 20
+
+    run(scenario)
+
+
+def test_a_limit_in_bytes_that_the_broker_has_no_room_for_is_told(tmp_path: Path) -> None:
+    async def scenario(url: str) -> None:
+        peer = Reader(make_backplane(url))
+        await peer.start()
+        with pytest.raises(JournalError, match=r"no room for 1073741824 .* with \?max_bytes="):
+            await peer.open()
+        await peer.backplane.close()
+        async with joined(f"{url}?max_bytes=32MiB") as reader:
+            await reader.store("g", "1")
+
+    small = f'jetstream {{ store_dir: "{tmp_path}", max_file_store: 64MB }}'
+    with required_nats(configuration=small) as server:
+        run(lambda: scenario(server.url))
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])

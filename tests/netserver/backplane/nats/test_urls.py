@@ -25,6 +25,9 @@ from netserver.backplane import BackplaneUrlError, make_backplane
         ("nats://h?history=maybe", "it is on or off"),
         ("nats://h?stream=a.b", "up to 32 of"),
         ("nats://h?replicas=2", "there are 1, 3 or 5"),
+        ("nats://h?max_bytes=1MiB", "at least 2MiB"),
+        ("nats://h?max_bytes=1TB", "such as 512MiB or 4GiB"),
+        ("nats://h?max_bytes=-1", "such as 512MiB or 4GiB"),
         ("nats://h?speed=high&token=secret", "not known: speed"),
     ],
 )
