@@ -1,16 +1,18 @@
-"""Two server processes behind a real HAProxy are one chat, and stay one when one is killed."""
+"""Two server processes behind a real HAProxy or nginx are one chat, also when one is killed."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
+from urllib.request import urlopen
 
 import pytest
 from attrs import define, evolve
@@ -37,6 +39,7 @@ from chat_example.protocol import (
 from chat_example.server import TOGETHER, ChatConnection, ChatServer
 from chat_example.session import Item, Notice, Session
 from netclient import Backoff
+from netclient.blocking import Client as BlockingClient
 from tests.netserver.backplane.brokers import required_nats
 
 # Generous: nothing is measured, only a hang is to be noticed.
@@ -50,7 +53,7 @@ M = TypeVar("M")
 
 @define
 class Site:
-    """Two servers and what is before them."""
+    """Two servers and what is before them; nginx has no front for TCP."""
 
     servers: list[BrokerProcess]
     ws: list[str]
@@ -71,11 +74,15 @@ def server(cluster: str, page: int, tcp: int, directory: Path) -> BrokerProcess:
     )
 
 
-def haproxy(ports: dict[str, int], directory: Path) -> BrokerProcess:
+def required(program: str) -> str:
     try:
-        program = find_program("haproxy", "haproxy")
+        return find_program(program, program)
     except BrokerMissing as missing:
         pytest.skip(str(missing))
+
+
+def haproxy(ports: dict[str, int], directory: Path) -> BrokerProcess:
+    program = required("haproxy")
     configuration = Path(chat_example.__file__).with_name("haproxy.cfg")
     return BrokerProcess(
         name="haproxy",
@@ -86,19 +93,39 @@ def haproxy(ports: dict[str, int], directory: Path) -> BrokerProcess:
     )
 
 
+def nginx(ports: dict[str, int], directory: Path) -> BrokerProcess:
+    program = required("nginx")
+    configuration = Path(chat_example.__file__).with_name("nginx.conf").read_text()
+    for name, port in {"PAGE": 8000, "PAGE_1": 8001, "PAGE_2": 8002}.items():
+        configuration = re.sub(
+            rf"(?m) 127.0.0.1:{port}\b", f" 127.0.0.1:{ports[name]}", configuration
+        )
+    changed = directory / "nginx.conf"
+    changed.write_text(configuration)
+    return BrokerProcess(
+        name="nginx",
+        command=[program, "-e", "stderr", "-p", str(directory), "-c", str(changed)],
+        log=directory / "nginx",
+        ready=lambda: listens(ports["PAGE"]),
+    )
+
+
+Front: TypeAlias = Callable[[dict[str, int], Path], BrokerProcess]
+
+
 @contextmanager
-def running(clusters: list[str]) -> Iterator[Site]:
+def running(clusters: list[str], front: Front) -> Iterator[Site]:
     names = ("PAGE", "PAGE_1", "PAGE_2", "TCP", "TCP_1", "TCP_2")
     ports = {name: free_port() for name in names}
     pages, tcps = (ports["PAGE_1"], ports["PAGE_2"]), (ports["TCP_1"], ports["TCP_2"])
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chat-")))
-        front = haproxy(ports, directory)
+        balancer = front(ports, directory)
         servers = [
             server(cluster, page, tcp, directory)
             for cluster, page, tcp in zip(clusters, pages, tcps, strict=True)
         ]
-        for process in (*servers, front):
+        for process in (*servers, balancer):
             stack.callback(process.stop)
             process.start()
         yield Site(
@@ -111,17 +138,17 @@ def running(clusters: list[str]) -> Iterator[Site]:
 
 
 @contextmanager
-def on_nats() -> Iterator[Site]:
-    with required_nats(jetstream=True) as broker, running([broker.url] * 2) as site:
+def on_nats_behind_haproxy() -> Iterator[Site]:
+    with required_nats(jetstream=True) as broker, running([broker.url] * 2, haproxy) as site:
         yield site
 
 
 @contextmanager
-def on_zmq() -> Iterator[Site]:
+def on_zmq_behind_nginx() -> Iterator[Site]:
     one, two = free_port(), free_port()
     urls = [f"zmq://127.0.0.1:{one}?peers=127.0.0.1:{two}"]
     urls += [f"zmq://127.0.0.1:{two}?peers=127.0.0.1:{one}"]
-    with running(urls) as site:
+    with running(urls, nginx) as site:
         yield site
 
 
@@ -188,12 +215,20 @@ def chatting(scenario: Callable[[list[Guest]], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("engine", [on_nats, on_zmq])
-def test_people_on_two_servers_are_in_one_chat(
-    engine: Callable[[], AbstractContextManager[Site]],
-) -> None:
-    with engine() as site:
+def test_people_on_two_servers_behind_haproxy_are_in_one_chat() -> None:
+    with on_nats_behind_haproxy() as site:
         chatting(partial(one_chat, site))
+
+
+def test_people_on_two_servers_behind_nginx_are_in_one_chat() -> None:
+    with on_zmq_behind_nginx() as site:
+        address = site.front_ws.replace("ws", "http", 1)
+        with urlopen(f"{address}/", timeout=PATIENCE) as page:
+            assert b"page.js" in page.read()
+        with BlockingClient(site.front_ws, headers=(("Origin", address),)):
+            pass  # as a browser does that has the page
+        chatting(partial(one_chat, site))
+        chatting(partial(one_less, site))
 
 
 async def one_chat(site: Site, guests: list[Guest]) -> None:
@@ -209,7 +244,7 @@ async def one_chat(site: Site, guests: list[Guest]) -> None:
     await bob.write("/me waves from the other")
     await ada.hear("waves from the other")
 
-    # Who comes through HAProxy is told what was said, on either of the two.
+    # Who comes through the balancer is told what was said, on either of the two.
     cy, dan = Guest(site.front_ws, "cy"), Guest(site.front_ws, "dan")
     guests += [cy, dan]
     for guest in (cy, dan):
@@ -256,8 +291,26 @@ async def one_chat(site: Site, guests: list[Guest]) -> None:
         await guest.meet("ada", "cy", "dan", "eve")
 
 
+async def one_less(site: Site, guests: list[Guest]) -> None:
+    survivor = Guest(site.ws[1], "survivor")
+    people = [Guest(site.front_ws, f"page{n}") for n in range(4)]
+    guests += [survivor, *people]
+    for guest in guests:
+        await guest.come()
+    site.servers[0].kill()
+    # Some of them were on it, for whoever comes is sent where fewer are.
+    coming = {asyncio.create_task(guest.see(Welcome)): guest for guest in people}
+    done, others = await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
+    for task in others:
+        task.cancel()
+    for task in done:
+        await coming[task].see(Room)
+        await coming[task].write("here again")
+        assert (await survivor.hear("here again")).nick == task.result().nick
+
+
 def test_who_was_on_a_server_that_is_killed_comes_back_and_has_missed_nothing() -> None:
-    with on_nats() as site:
+    with on_nats_behind_haproxy() as site:
         chatting(partial(killed, site))
 
 
