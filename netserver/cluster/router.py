@@ -117,13 +117,18 @@ class Router:
         subject_of, unheard = self._subjects.identity, self._unheard
         wait, add = self._waiting.add, self._sender.add
         for identity, message, delivery, timeout, charged in batch:
-            if delivery.done:
-                record = encode_message(_DIRECT, message)
-                add(subject_of(identity), identity, record, charged)
-            else:
-                number = wait(delivery, timeout)
-                record = encode_message(_DIRECT, message, number)
-                add(subject_of(identity), identity, record, charged, unheard, number)
+            try:
+                if delivery.done:
+                    record = encode_message(_DIRECT, message)
+                    add(subject_of(identity), identity, record, charged)
+                else:
+                    number = wait(delivery, timeout)
+                    record = encode_message(_DIRECT, message, number)
+                    add(subject_of(identity), identity, record, charged, unheard, number)
+            except Exception:  # whoever handed it over checked it, but those behind it are others'
+                logger.exception("a message for %r is not sent", identity)
+                self._sender.discard(charged)
+                delivery.settle(Outcome.REFUSED)
 
     def ask(
         self, identity: str, message: Message, answer: Answer, timeout: float, charged: int

@@ -197,6 +197,11 @@ class Sender:
         if waiting.owed:
             self._owed += len(record) + RECORD_COST
 
+    def discard(self, charged: int) -> None:
+        """A message will not be added, for which so much was taken of the budget."""
+        self.dropped += 1
+        self._budget.give_back(charged)
+
     def answer(self, server: bytes, records: Iterable[bytes]) -> None:
         """Publish what another server has asked for.
 

@@ -9,15 +9,17 @@ from collections.abc import Iterable
 
 import pytest
 
-from netserver import ClusterConfig, Delivery, Outcome, Position
+from netserver import ClusterConfig, Delivery, Groups, Outcome, Position
 from netserver.backplane.memory import MemoryBackplane
 from netserver.backplane.url import BackplaneUrl
 from netserver.cluster.deadlines import Deadlines
 from netserver.cluster.frames import Kind, decode, encode_head, encode_record
+from netserver.cluster.identities import Identities
 from netserver.cluster.interest import Interest
 from netserver.cluster.lane import Lane
 from netserver.cluster.presence import Notice, encode_notice
 from netserver.cluster.roll import Roll
+from netserver.cluster.router import Router
 from netserver.cluster.sender import FRAME, Budget, Sender
 from netserver.cluster.subjects import Subjects, token
 
@@ -179,6 +181,34 @@ async def test_records_for_one_subject_go_out_together_within_a_limit() -> None:
     assert [subject for subject, _ in frames].index("t") == 1
     await mine.close()
     await other.close()
+
+
+async def test_a_message_that_cannot_be_sent_takes_none_of_its_batch_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def begin() -> bool:
+        return True
+
+    async def end() -> None:
+        pass
+
+    lane = Lane("test", asyncio.new_event_loop, begin, end)  # which nobody has reason to begin
+    budget, subjects = Budget(10_000), Subjects("p")
+    sender = Sender(MemoryBackplane(), ClusterConfig(), bytes(8), budget, subjects)
+    router = Router(lane, sender, subjects, Identities(), Groups(), False)
+    batch = []
+    for identity in ("a", "\ud800", "b"):  # the second should never have come so far
+        assert budget.take(5)
+        batch.append((identity, b"hello", Delivery(), 60.0, 5))
+    left = 2 * budget.used // 3
+    router.send(batch)
+    outcomes = [delivery.outcome for _, _, delivery, _, _ in batch]
+    assert outcomes == [None, Outcome.REFUSED, None]
+    assert [len(sender._waiting[subjects.identity(each)].records) for each in "ab"] == [1, 1]
+    assert budget.used == left
+    assert sender.dropped == 1
+    assert r"a message for '\ud800' is not sent" in caplog.text
+    router.give_up()
 
 
 def test_a_budget_is_a_limit() -> None:
