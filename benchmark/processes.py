@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import IO, Any
 
 from attrs import asdict, define
@@ -48,6 +48,9 @@ def pinned(pid: int | None, cpu: int | None) -> Iterator[None]:
     Args:
         pid: The process; None for none.
         cpu: The CPU; None to leave it where it is.
+
+    Raises:
+        BenchmarkError: It is not ours to pin: what is measured would be something else.
     """
     if pid is None or cpu is None:
         yield
@@ -61,10 +64,17 @@ def pinned(pid: int | None, cpu: int | None) -> Iterator[None]:
 
 
 def _pin(pid: int, cpus: set[int]) -> None:
-    with suppress(OSError):  # it has ended
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with suppress(ProcessLookupError):
-                os.sched_setaffinity(int(thread), cpus)
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return
+    for thread in threads:
+        try:
+            os.sched_setaffinity(int(thread), cpus)
+        except ProcessLookupError:  # the thread has ended
+            pass
+        except OSError as error:
+            raise BenchmarkError(f"process {pid} cannot be pinned to a CPU: {error}") from error
 
 
 def raise_descriptor_limit() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from benchmark.errors import BenchmarkError
 from benchmark.load.plan import Plan
-from benchmark.processes import child, run_load, running_server
+from benchmark.processes import child, pinned, run_load, running_server
 from benchmark.servers import SERVERS, ServerKind
 from benchmark.workspace import open_workspace
 
@@ -62,6 +62,26 @@ def test_servers_tell_their_statistics(name: str, require: Callable[[ServerKind]
                 return await server.statistics()
 
     assert asyncio.run(ask()) == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="pins processes to CPUs")
+def test_a_process_that_cannot_be_pinned_is_an_error_and_one_that_has_ended_is_none() -> None:
+    cpu = min(os.sched_getaffinity(0))
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with process, pinned(process.pid, cpu):
+        assert os.sched_getaffinity(process.pid) == {cpu}
+        process.communicate(b"\n")
+    me = os.geteuid()
+    if me != 0 and Path("/proc/1").stat().st_uid == me:
+        pytest.skip("every process here is ours")
+    try:
+        if me == 0:
+            os.seteuid(65534)  # nobody
+        refused = pytest.raises(BenchmarkError, match="process 1 cannot be pinned to a CPU")
+        with refused, pinned(1, cpu):
+            pytest.fail("it was pinned")
+    finally:
+        os.seteuid(me)
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="watches processes by descriptor")
