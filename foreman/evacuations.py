@@ -154,7 +154,7 @@ class Evacuations:
 
     def _send_away(self, seat: Seat, evacuation: Evacuation, events: list[Event]) -> bool:
         """Find one worker another node; False when there is none for it."""
-        demand, node = seat.demand, evacuation.node
+        demand, node = self._seating.ledger.known(seat), evacuation.node
         decision = self._seating.decide(demand, avoid=node)
         if isinstance(decision, Place):
             target = self._seating.node(decision.node)

@@ -254,6 +254,16 @@ class Ledger(Generic[N]):
             return evolve(seat.demand, required_latency=round_down(required_latency))
         return self.assume(seat.demand.kind, required_latency, expected_hold)
 
+    def known(self, seat: Seat) -> Demand:
+        """What to reckon with for a worker that is to be placed again.
+
+        It is a stranger no more once one of its class has shown something, though it has not.
+        """
+        demand = seat.demand
+        if demand.stranger and self._experience.of(demand.kind) is not None:
+            return evolve(demand, stranger=False)
+        return demand
+
     def place(
         self, demand: Demand, lock_delay: float, home: N | None = None, avoid: N | None = None
     ) -> Placement:

@@ -217,11 +217,15 @@ class Told:
     """A policy that places like `BestFit`, and reviews as the test says.
 
     An order is an action, or a function that makes actions of the snapshot, or raises.
+
+    Attributes:
+        placed: What it was asked to place.
     """
 
     def __init__(self, rules: BestFit | None = None) -> None:
         self.rules = rules or BestFit()
         self.orders: deque[Action | Callable[[Snapshot], Sequence[Action]]] = deque()
+        self.placed: list[Demand] = []
 
     def assume(self, kind: str, required_latency: float, shown: Demand | None) -> Demand:
         return self.rules.assume(kind, required_latency, shown)
@@ -229,6 +233,7 @@ class Told:
     def place(
         self, demand: Demand, snapshot: Snapshot, home: str | None = None, avoid: str | None = None
     ) -> Placement:
+        self.placed.append(demand)
         return self.rules.place(demand, snapshot, home, avoid)
 
     def review(self, snapshot: Snapshot) -> Sequence[Action]:

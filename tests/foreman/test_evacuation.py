@@ -15,6 +15,7 @@ from foreman.evacuation import AT_ONCE, AT_ONCE_IN_NEED, COST, SHARE_OF_TIME, Ev
 from foreman.evacuations import LEAST_IDLE
 from foreman.events import Moved, Retired, Stayed
 from foreman.latency import round_down
+from foreman.ledger import BELIEVED_AFTER, Cost
 from tests.foreman.conftest import (
     PATIENCE,
     Heard,
@@ -122,6 +123,27 @@ def test_everybody_leaves_and_the_node_ends(
     assert {event.reason for event in moved} == {"the test wants it"}
     assert len(moved) == len(workers)
     went_well(foreman, *workers)
+
+
+def test_who_leaves_is_no_stranger_once_another_of_its_class_has_run(
+    foreman: Foreman, policy: Told, heard: Heard, shelter: Node, home: Node
+) -> None:
+    worker, other = Reluctant(), Reluctant()
+    settle(foreman, home, [worker, other])
+    seat = worker._seat
+    assert seat is not None
+    assert seat.demand.stranger
+    with foreman._dispatcher.lock:
+        shown = Cost(runs=BELIEVED_AFTER, hold=1e-4, mean=1e-4, load=0.0)
+        assert other._seat is not None
+        foreman._dispatcher._seating.ledger.learn([(other._seat, shown)])
+        assert seat.demand.stranger, "nothing was learned of it itself"
+    policy.placed.clear()
+    policy.order(foreman, Retire(home.name, "the test wants it"))
+    retired(foreman, heard, home)
+    assert policy.placed
+    assert not any(demand.stranger for demand in policy.placed)
+    went_well(foreman, worker, other)
 
 
 @pytest.mark.parametrize("step", ["leaving", "arriving"])
