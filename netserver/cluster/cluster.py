@@ -342,7 +342,7 @@ class Cluster(Worker):
 
     def members(self, group: str) -> list[Member]:
         """As `Server.presence`."""
-        return self._core.roll.members(group)
+        return self._core.presence.members(group)
 
     def counts(self) -> ClusterStatistics:
         """How things stand."""
@@ -352,7 +352,7 @@ class Cluster(Worker):
             link_up=self.joined and self._backplane.state is LinkState.UP,
             identities=len(self.identities),
             subscriptions=len(core.interest),
-            peers=len(core.roll.peers),
+            peers=len(core.presence.peers),
             channels=len(core.channels),
             waiting=self._budget.used,
             frames_sent=core.sender.frames,

@@ -19,7 +19,7 @@ from netserver.cluster.interest import Interest
 from netserver.cluster.lane import Lane
 from netserver.cluster.memberships import Memberships
 from netserver.cluster.presence import Change
-from netserver.cluster.roll import Roll
+from netserver.cluster.presence_tracker import PresenceTracker
 from netserver.cluster.router import Router
 from netserver.cluster.sender import Budget, Sender
 from netserver.cluster.subjects import Subjects
@@ -83,7 +83,7 @@ class Core:
         self.interest = interest = Interest(backplane.subscribe, backplane.unsubscribe)
         self.router = Router(lane, sender, subjects, identities, groups, alone)
         self.claims = Claims(config, id, sender, subjects, interest, identities)
-        self.roll = Roll(config, id, sender, subjects, interest, tell_presence)
+        self.presence = PresenceTracker(config, id, sender, subjects, interest, tell_presence)
         self.journal = backplane.journal
         self.channels = Channels(
             groups.rules,
@@ -96,9 +96,9 @@ class Core:
             alone,
             lane.post,
         )
-        self.memberships = Memberships(groups, id, interest, subjects, self.roll, self.channels)
+        self.memberships = Memberships(groups, id, interest, subjects, self.presence, self.channels)
         self.incoming = Incoming(
-            server, id, subjects, self.router, self.claims, self.roll, self.channels
+            server, id, subjects, self.router, self.claims, self.presence, self.channels
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._rejoining: asyncio.Task[None] | None = None
@@ -117,13 +117,13 @@ class Core:
             with suppress(LinkDown):  # then it is opened when the link is up again
                 await self._open_journal()
         for group in self._server.groups.watched:
-            self.roll.watch(group)
+            self.presence.watch(group)
         self._started = True
         for main in (
             self.interest.run,
             self.sender.run,
             self.claims.run,
-            self.roll.run,
+            self.presence.run,
             self.channels.run,
             self._probe,
         ):
@@ -150,7 +150,7 @@ class Core:
                 await self.backplane.close()
 
     async def _say_last_words(self) -> None:
-        self.roll.say_goodbye()
+        self.presence.say_goodbye()
         with suppress(TimeoutError, LinkDown):
             async with asyncio.timeout(LAST_WORDS):
                 if self.channels.writer is not None:
@@ -175,7 +175,7 @@ class Core:
 
     async def _rejoin(self) -> None:
         """The link is up again: make up for what was missed meanwhile."""
-        self.roll.greet_all()
+        self.presence.greet_all()
         self.claims.claim_again()
         failures = 0
         while True:
@@ -208,15 +208,15 @@ class Core:
             await asyncio.sleep(config.heartbeat)
             self._tell_drops()
             if backplane.state is not LinkState.UP:
-                self.roll.excuse()
+                self.presence.excuse()
                 continue
             try:
                 async with asyncio.timeout(config.probe_timeout):
                     await backplane.probe()
             except LinkDown:
-                self.roll.excuse()
+                self.presence.excuse()
             except TimeoutError:
-                self.roll.excuse()
+                self.presence.excuse()
                 await backplane.restart(f"no answer within {config.probe_timeout:g} s")
 
     @property

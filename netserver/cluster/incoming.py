@@ -13,7 +13,7 @@ from netserver.broadcast import relay
 from netserver.cluster.channels import Channels
 from netserver.cluster.claims import Claims
 from netserver.cluster.frames import BadFrame, Frame, Kind, Record, decode
-from netserver.cluster.roll import Roll
+from netserver.cluster.presence_tracker import PresenceTracker
 from netserver.cluster.router import Router
 from netserver.cluster.subjects import Subjects
 
@@ -54,7 +54,7 @@ class Incoming:
     Args:
         server: Whose groups and connections are meant.
         id: This server's id.
-        subjects, router, claims, roll, channels: Whom it is for.
+        subjects, router, claims, presence, channels: Whom it is for.
 
     Attributes:
         frames: How many came.
@@ -68,7 +68,7 @@ class Incoming:
         subjects: Subjects,
         router: Router,
         claims: Claims,
-        roll: Roll,
+        presence: PresenceTracker,
         channels: Channels,
     ) -> None:
         self._server = server
@@ -76,7 +76,7 @@ class Incoming:
         self._subjects = subjects
         self._claims = claims
         self._router = router
-        self._roll = roll
+        self._presence = presence
         self._complained = -COMPLAIN
         self.frames = 0
         self.invalid = 0
@@ -96,11 +96,11 @@ class Incoming:
             Kind.OFFER_PAST: channels.past.take,
             Kind.GIVE_PAST: channels.past.take,
             Kind.PAST: channels.past.take,
-            Kind.PRESENCE: roll.take,
-            Kind.ASK_MEMBERS: roll.take,
-            Kind.MEMBERS: roll.take,
-            Kind.BEAT: roll.take,
-            Kind.BYE: roll.take,
+            Kind.PRESENCE: presence.take,
+            Kind.ASK_MEMBERS: presence.take,
+            Kind.MEMBERS: presence.take,
+            Kind.BEAT: presence.take,
+            Kind.BYE: presence.take,
         }
 
     def receive(self, subject: str, payload: bytes) -> None:
@@ -115,7 +115,7 @@ class Incoming:
 
     def _take(self, subject: str, frame: Frame) -> None:
         allowed = self._allowed(subject, frame.name)
-        if self._roll.hear(frame.sender.hex()):
+        if self._presence.hear(frame.sender.hex()):
             self._claims.claim_again()
         for kind, run in groupby(frame.records, attrgetter("kind")):
             if kind not in allowed:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from netserver.cluster.channels import Channels
 from netserver.cluster.interest import Interest
 from netserver.cluster.presence import Member
-from netserver.cluster.roll import Roll
+from netserver.cluster.presence_tracker import PresenceTracker
 from netserver.cluster.rules import GroupRules
 from netserver.cluster.subjects import Subjects
 
@@ -26,7 +26,7 @@ class Memberships:
         groups: How things are.
         server: This server's id.
         interest, subjects: What is subscribed to for a group with members.
-        roll: Keeps presence.
+        presence: Keeps presence.
         channels: Keep history.
     """
 
@@ -36,14 +36,14 @@ class Memberships:
         server: bytes,
         interest: Interest,
         subjects: Subjects,
-        roll: Roll,
+        presence: PresenceTracker,
         channels: Channels,
     ) -> None:
         self._groups = groups
         self._server = server.hex()
         self._interest = interest
         self._subjects = subjects
-        self._roll = roll
+        self._presence = presence
         self._channels = channels
         self._known: dict[tuple[Connection, str], Membership] = {}
         # Any thread adds, without a lock: two who add the same at once only have it looked twice.
@@ -73,7 +73,7 @@ class Memberships:
         if rules.presence:  # the identity may be another, though the membership is the same
             identity = connection.identity
             known_as = identity if isinstance(identity, str) else None
-            self._roll.join(group, Member(known_as, now.data, self._server, connection.id))
+            self._presence.join(group, Member(known_as, now.data, self._server, connection.id))
         if now is before:
             return
         self._known[connection, group] = now
@@ -86,6 +86,6 @@ class Memberships:
         del self._known[connection, group]
         self._interest.unwant(self._subjects.group(group))
         if rules.presence:
-            self._roll.leave(group, connection.id)
+            self._presence.leave(group, connection.id)
         if rules.history is not None:
             self._channels.leave(group, connection)

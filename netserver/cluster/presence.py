@@ -55,7 +55,7 @@ class Share:
         version: Counts its changes.
         members: By their ids.
         latest: The latest version that was told of, as far as it has not been asked for.
-        heard: When its server last told something of it, by the clock of `Roll`.
+        heard: When its server last told something of it, by the clock of `PresenceTracker`.
         incoming: The version and the parts of a whole share that is coming; None while none is.
     """
 

@@ -18,7 +18,7 @@ from netserver.cluster.identities import Identities
 from netserver.cluster.interest import Interest
 from netserver.cluster.lane import Lane
 from netserver.cluster.presence import Notice, encode_notice
-from netserver.cluster.roll import Roll
+from netserver.cluster.presence_tracker import PresenceTracker
 from netserver.cluster.router import Router
 from netserver.cluster.sender import FRAME, Budget, Sender
 from netserver.cluster.subjects import Subjects, token
@@ -264,7 +264,7 @@ async def test_what_is_wanted_is_subscribed_to_once_and_some_time_longer() -> No
     assert len(interest) == 1
 
 
-# ---------------------------------------------------------------- Roll
+# ---------------------------------------------------------------- PresenceTracker
 
 
 async def test_who_was_held_up_itself_takes_nobody_for_gone() -> None:
@@ -274,22 +274,22 @@ async def test_who_was_held_up_itself_takes_nobody_for_gone() -> None:
     subjects, broker = Subjects("p"), Broker()
     sender = Sender(backplane, config, bytes(8), Budget(1000), Subjects("p"))
     interest = Interest(broker.subscribe, broker.unsubscribe)
-    roll = Roll(config, bytes(8), sender, subjects, interest, lambda *_: None)
+    tracker = PresenceTracker(config, bytes(8), sender, subjects, interest, lambda *_: None)
     other = b"\1" * 8
-    roll.watch("room")
+    tracker.watch("room")
     notice = encode_record(Kind.PRESENCE, encode_notice(Notice(0)))
     frame = decode(encode_head(other, "room") + notice)
-    roll.take(frame, frame.records[0])
-    assert len(roll.peers) == 1
-    task = asyncio.create_task(roll.run())
+    tracker.take(frame, frame.records[0])
+    assert len(tracker.peers) == 1
+    task = asyncio.create_task(tracker.run())
     await asyncio.sleep(0)
     time.sleep(0.3)  # noqa: ASYNC251 - as when the process is frozen
     beats = sender._waiting[subjects.beat(bytes(8))].records
     while len(beats) < 2:  # noqa: ASYNC110 - one turn of the loop after the other
         await asyncio.sleep(0)
-    assert len(roll.peers) == 1  # what it said meanwhile has yet to be heard
+    assert len(tracker.peers) == 1  # what it said meanwhile has yet to be heard
     async with asyncio.timeout(PATIENCE):
-        while len(roll.peers):  # noqa: ASYNC110
+        while len(tracker.peers):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     task.cancel()
     await backplane.close()

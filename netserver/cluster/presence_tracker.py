@@ -36,7 +36,7 @@ GATHER = 0.02
 TO_BE_BACK = 3
 
 
-class Roll:
+class PresenceTracker:
     """Who is in the groups whose rules ask for presence. Owned by the cluster's thread.
 
     `members` may be called by any thread; a lock guards the tables for it.
