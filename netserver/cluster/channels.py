@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from netserver.backplane import Journal, Record
+from netserver.cluster.backfill import Backfill
 from netserver.cluster.channel import Channel
 from netserver.cluster.delivery import Delivery
 from netserver.cluster.frames import Frame, Kind, encode_head, encode_message
@@ -19,7 +20,6 @@ from netserver.cluster.interest import Interest
 from netserver.cluster.journal_channel import JournalChannel
 from netserver.cluster.journal_writer import JournalWriter, Unstored
 from netserver.cluster.local_channel import LocalChannel
-from netserver.cluster.past import Past
 from netserver.cluster.rules import RuleBook
 from netserver.cluster.sender import Budget, Sender
 from netserver.cluster.subjects import Subjects
@@ -72,7 +72,7 @@ class Channels:
         self._journal = journal
         self._alone = alone
         self._post = post
-        self.past = Past(sender, subjects, interest, self.entries)
+        self.backfill = Backfill(sender, subjects, interest, self.entries)
         self._channels: dict[str, Channel] = {}
         self._idle: dict[str, float] = {}  # since when nobody is in it
         self._groups: dict[str, str] = {}  # by their subjects, in the journal
@@ -117,7 +117,7 @@ class Channels:
         if self._alone:
             channel.begin(())
         else:
-            self.past.ask(group, channel.rules.size, channel.begin)
+            self.backfill.ask(group, channel.rules.size, channel.begin)
         return channel
 
     def _end(self, group: str) -> None:
@@ -152,7 +152,7 @@ class Channels:
         channel.say(message, id, delivery)
 
     def entries(self, group: str) -> Iterable[Entry]:
-        """What this server has of the past of a group, oldest first."""
+        """What this server has of the history of a group, oldest first."""
         channel = self._channels.get(group)
         return () if channel is None else channel.log.since(None)[1]
 

@@ -50,10 +50,10 @@ class Kind(IntEnum):
     CLAIM = 9  # a connection wants to be the one of the identity named
     CLAIM_ANSWER = 10  # what the holder of it says
     ENTRY = 11  # a message for the history of the group named; its key makes it unique
-    ASK_PAST = 12  # who has what was said in the group named
-    OFFER_PAST = 13  # the sender has
-    GIVE_PAST = 14  # then tell, of the group that is the body
-    PAST = 15  # one message of it, behind the time it was said at; its key makes it unique
+    ASK_HISTORY = 12  # who has what was said in the group named
+    OFFER_HISTORY = 13  # the sender has
+    FETCH_HISTORY = 14  # then tell, of the group that is the body
+    HISTORY = 15  # one message of it, behind the time it was said at; its key makes it unique
     PRESENCE = 16  # who came to the group named, and who went
     ASK_MEMBERS = 17  # who of yours is in the group that is the body
     MEMBERS = 18  # everybody of the sender's who is in a group, in answer

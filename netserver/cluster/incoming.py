@@ -29,7 +29,7 @@ COMPLAIN = 1.0
 
 # What may come on which kind of subject.
 _IDENTITY = frozenset({Kind.DIRECT, Kind.ASK, Kind.KNOCK, Kind.CLAIM})
-_GROUP = frozenset({Kind.GROUP, Kind.ENTRY, Kind.ASK_PAST, Kind.PRESENCE})
+_GROUP = frozenset({Kind.GROUP, Kind.ENTRY, Kind.ASK_HISTORY, Kind.PRESENCE})
 _SERVER = frozenset(
     {
         Kind.RECEIPTS,
@@ -37,9 +37,9 @@ _SERVER = frozenset(
         Kind.ANSWER,
         Kind.REFUSAL,
         Kind.CLAIM_ANSWER,
-        Kind.OFFER_PAST,
-        Kind.GIVE_PAST,
-        Kind.PAST,
+        Kind.OFFER_HISTORY,
+        Kind.FETCH_HISTORY,
+        Kind.HISTORY,
         Kind.ASK_MEMBERS,
         Kind.MEMBERS,
     }
@@ -92,10 +92,10 @@ class Incoming:
             Kind.NO_RECEIPTS: router.take_receipts,
             Kind.CLAIM: claims.take,
             Kind.CLAIM_ANSWER: claims.take_answer,
-            Kind.ASK_PAST: channels.past.take,
-            Kind.OFFER_PAST: channels.past.take,
-            Kind.GIVE_PAST: channels.past.take,
-            Kind.PAST: channels.past.take,
+            Kind.ASK_HISTORY: channels.backfill.take,
+            Kind.OFFER_HISTORY: channels.backfill.take,
+            Kind.FETCH_HISTORY: channels.backfill.take,
+            Kind.HISTORY: channels.backfill.take,
             Kind.PRESENCE: presence.take,
             Kind.ASK_MEMBERS: presence.take,
             Kind.MEMBERS: presence.take,

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterable
 
 from netserver.backlog import OVERHEAD
+from netserver.cluster.backfill import BackfillEntry
 from netserver.cluster.channel import Channel
 from netserver.cluster.delivery import Delivery, Outcome
 from netserver.cluster.history import Entry, Position
-from netserver.cluster.past import Said
 from netserver.cluster.rules import GroupRules
 from netwire import Message
 
@@ -40,12 +40,12 @@ class LocalChannel(Channel):
         self._held: list[tuple[Message, str, Delivery | None]] = []
         self._held_size = 0
 
-    def begin(self, past: Iterable[Said]) -> None:
+    def begin(self, earlier: Iterable[BackfillEntry]) -> None:
         """It is known what was said before, on other servers. Does nothing twice."""
         if self._ready:
             return
-        for said in past:
-            self._note(said.message, said.id, said.at)
+        for entry in earlier:
+            self._note(entry.message, entry.id, entry.at)
         self.become_ready()
         held, self._held = self._held, []
         for message, id, delivery in held:

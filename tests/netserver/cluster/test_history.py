@@ -80,7 +80,7 @@ def test_a_newcomer_gets_what_is_kept(fleet: Fleet) -> None:
     assert (recovered, missed) == (False, ["before"])
 
 
-def test_a_server_that_is_new_to_a_group_learns_its_past(fleet: Fleet) -> None:
+def test_a_server_that_is_new_to_a_group_learns_its_history(fleet: Fleet) -> None:
     a, b = fleet.server(rules=RULES), fleet.server(rules=RULES)
     ann = fleet.visit(a, "ann")
     come(ann, "room/1")

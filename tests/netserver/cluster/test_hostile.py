@@ -145,12 +145,12 @@ async def test_asking_for_much_with_few_words_is_not_served_without_end() -> Non
     async with made() as world:
         for number in range(50):
             world.a.publish("room/1", f"{number}" * 1000)
-        give = encode_record(Kind.GIVE_PAST, b"room/1")
+        give = encode_record(Kind.FETCH_HISTORY, b"room/1")
         hello = encode_record(Kind.PRESENCE, encode_notice(Notice(0, hello=True)))
         members = encode_record(Kind.ASK_MEMBERS, b"room/1")
         await world.say(world.own, world.id.hex(), *[give] * 20_000)
         await world.say(world.own, world.id.hex(), *[members] * 5000, *[give] * 5000)
-        await world.say(ROOM, "room/1", *[hello] * 5000, *[encode_record(Kind.ASK_PAST)] * 5000)
+        await world.say(ROOM, "room/1", *[hello] * 5000, *[encode_record(Kind.ASK_HISTORY)] * 5000)
         await world.check()
         sender = world.a.cluster._core.sender
         assert sender.dropped > 10_000
@@ -188,23 +188,23 @@ async def test_servers_that_somebody_makes_up_are_bounded_and_die(
         await world.check()
 
 
-async def test_a_past_that_is_made_up_is_bounded() -> None:
+async def test_a_history_that_is_made_up_is_bounded() -> None:
     async with made() as world:
         await world.stranger.subscribe("foreman.s.*")
         offered = asyncio.Event()
 
         async def offer(message: Any) -> None:
             payload = message.data
-            number = int.from_bytes(payload[payload.index(bytes([Kind.ASK_PAST, 1])) :][2:6])
+            number = int.from_bytes(payload[payload.index(bytes([Kind.ASK_HISTORY, 1])) :][2:6])
             await world.say(
-                world.own, world.id.hex(), encode_record(Kind.OFFER_PAST, number=number)
+                world.own, world.id.hex(), encode_record(Kind.OFFER_HISTORY, number=number)
             )
             at = [float("nan"), float("inf"), time.time() + 1e9]
             for each in at * 10:
                 body = struct.pack("!d", each) + b"x" * (MIB - 200)
-                past = encode(Kind.PAST, 0, number, f"id{each}", body)
-                await world.say(world.own, world.id.hex(), past)
-            await world.say(world.own, world.id.hex(), encode(Kind.PAST, LAST, number, "", b""))
+                entry = encode(Kind.HISTORY, 0, number, f"id{each}", body)
+                await world.say(world.own, world.id.hex(), entry)
+            await world.say(world.own, world.id.hex(), encode(Kind.HISTORY, LAST, number, "", b""))
             offered.set()
 
         group = "room/made up"

@@ -1,4 +1,4 @@
-"""What was said in a group before this server had anything to do with it, from one that had."""
+"""The history of a group from before this server had to do with it, from a server that had."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _AT = struct.Struct("!d")
 
 
 @frozen
-class Said:
-    """One message of the past.
+class BackfillEntry:
+    """One message of it.
 
     Args:
         message: The message.
@@ -52,23 +52,23 @@ class _Question:
 
     Attributes:
         group: The group.
-        done: Called with all that was said.
+        done: Called with all that came of it.
         most: How many bytes of it are kept.
         source: Which server was asked to tell; None as long as none has offered to.
-        said: What has come of it.
+        entries: What has come of it.
         size: How much that is, bytes.
     """
 
     group: str
     most: int
-    done: Callable[[list[Said]], None]
+    done: Callable[[list[BackfillEntry]], None]
     source: bytes | None = None
     size: int = 0
-    said: list[Said] = field(factory=list)
+    entries: list[BackfillEntry] = field(factory=list)
 
 
-class Past:
-    """Asks other servers for the past of a group, and tells them. Owned by the cluster's thread.
+class Backfill:
+    """Asks other servers for the history of a group, and tells them. Owned by the cluster's thread.
 
     All that have it offer it, and the first that does is asked for it.
 
@@ -91,8 +91,8 @@ class Past:
         self._questions: Deadlines[_Question] = Deadlines(self._expire)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(self, group: str, most: int, done: Callable[[list[Said]], None]) -> None:
-        """Ask for the past of a group, whose subject is wanted already.
+    def ask(self, group: str, most: int, done: Callable[[list[BackfillEntry]], None]) -> None:
+        """Ask for the history of a group, whose subject is wanted already.
 
         Args:
             most: How many bytes of it are kept; what would be more is not taken.
@@ -109,7 +109,7 @@ class Past:
             async with asyncio.timeout(PATIENCE):
                 await self._interest.ready(subject)
         number = self._questions.add(question, PATIENCE)
-        record = encode_record(Kind.ASK_PAST, number=number)
+        record = encode_record(Kind.ASK_HISTORY, number=number)
         self._sender.add(subject, question.group, record, unheard=self._give_up, number=number)
 
     def _give_up(self, number: int) -> None:
@@ -121,23 +121,23 @@ class Past:
 
     def take(self, frame: Frame, record: Record) -> None:
         """Another server asks, offers or tells."""
-        if record.kind is Kind.ASK_PAST:
+        if record.kind is Kind.ASK_HISTORY:
             if any(True for _ in self._entries(frame.name)):
-                offer = encode_record(Kind.OFFER_PAST, number=record.number)
+                offer = encode_record(Kind.OFFER_HISTORY, number=record.number)
                 self._answer(frame.sender, [offer])
-        elif record.kind is Kind.OFFER_PAST:
+        elif record.kind is Kind.OFFER_HISTORY:
             self._take_offer(frame.sender, record.number)
-        elif record.kind is Kind.GIVE_PAST:
+        elif record.kind is Kind.FETCH_HISTORY:
             self._give(frame.sender, record)
         else:
-            self._take_past(frame.sender, record)
+            self._take_history(frame.sender, record)
 
     def _take_offer(self, server: bytes, number: int) -> None:
         question = self._questions.look_at(number)
         if question is not None and question.source is None:
             question.source = server
             body = question.group.encode()
-            self._answer(server, [encode_record(Kind.GIVE_PAST, body, number=number)])
+            self._answer(server, [encode_record(Kind.FETCH_HISTORY, body, number=number)])
 
     def _give(self, server: bytes, record: Record) -> None:
         try:
@@ -147,28 +147,28 @@ class Past:
         self._answer(server, self._told(group, record.number))
 
     def _told(self, group: str, number: int) -> Iterator[bytes]:
-        """The records that tell the past of a group."""
+        """The records that tell the history of a group."""
         for entry in self._entries(group):
             message = entry.message
             flags, body = (0, message.encode()) if isinstance(message, str) else (1, message)
-            yield encode(Kind.PAST, flags, number, entry.id, _AT.pack(entry.at) + body)
-        yield encode(Kind.PAST, LAST, number, "", b"")
+            yield encode(Kind.HISTORY, flags, number, entry.id, _AT.pack(entry.at) + body)
+        yield encode(Kind.HISTORY, LAST, number, "", b"")
 
-    def _take_past(self, server: bytes, record: Record) -> None:
+    def _take_history(self, server: bytes, record: Record) -> None:
         question = self._questions.look_at(record.number)
         if question is None or question.source != server:
             return
-        if record.flags & LAST or len(question.said) >= MOST or question.size > question.most:
+        if record.flags & LAST or len(question.entries) >= MOST or question.size > question.most:
             self._questions.take(record.number)
-            question.done(question.said)
+            question.done(question.entries)
             return
         if len(record.body) < _AT.size:
-            raise BadFrame("a message of the past without its time")
+            raise BadFrame("a message of a history without its time")
         (at,) = _AT.unpack_from(record.body)
         record.body = record.body[_AT.size :]
         if not at <= (now := time.time()):  # a clock that is ahead, or no number: it would not age
             at = now
-        question.said.append(Said(record.message, record.key, at))
+        question.entries.append(BackfillEntry(record.message, record.key, at))
         question.size += len(record.body) + OVERHEAD
 
     def _answer(self, server: bytes, records: Iterable[bytes]) -> None:
