@@ -46,7 +46,7 @@ class Kind(IntEnum):
     REFUSAL = 6  # why there is none, in words
     RECEIPTS = 7  # numbers of DIRECT records, 4 bytes each, that somebody got
     NO_RECEIPTS = 8  # and those that nobody was there for
-    KNOCK = 21  # is a connection of the identity named in its inbox
+    INBOX_PROBE = 21  # is a connection of the identity named in its inbox
     CLAIM = 9  # a connection wants to be the one of the identity named
     CLAIM_ANSWER = 10  # what the holder of it says
     ENTRY = 11  # a message for the history of the group named; its key makes it unique

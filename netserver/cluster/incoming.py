@@ -28,7 +28,7 @@ T = TypeVar("T")
 COMPLAIN = 1.0
 
 # What may come on which kind of subject.
-_IDENTITY = frozenset({Kind.DIRECT, Kind.ASK, Kind.KNOCK, Kind.CLAIM})
+_IDENTITY = frozenset({Kind.DIRECT, Kind.ASK, Kind.INBOX_PROBE, Kind.CLAIM})
 _GROUP = frozenset({Kind.GROUP, Kind.ENTRY, Kind.ASK_HISTORY, Kind.PRESENCE})
 _SERVER = frozenset(
     {
@@ -85,7 +85,7 @@ class Incoming:
             Kind.ENTRY: channels.take,
             Kind.EVERYBODY: self._take_everybody,
             Kind.ASK: router.take_question,
-            Kind.KNOCK: router.take_knock,
+            Kind.INBOX_PROBE: router.take_inbox_probe,
             Kind.ANSWER: router.take_answer,
             Kind.REFUSAL: router.take_answer,
             Kind.RECEIPTS: router.take_receipts,

@@ -141,9 +141,11 @@ class Router:
     def follow(self, identity: str, stored: Delivery, delivery: Delivery, timeout: float) -> None:
         """A message is being stored in an inbox; when it is, find out whether anybody is there."""
         number = self._waiting.add(_Stored(identity, delivery), timeout)
-        stored.then(lambda outcome: self._lane.post(self._knock, number, outcome, stored.position))
+        stored.then(
+            lambda outcome: self._lane.post(self._probe_inbox, number, outcome, stored.position)
+        )
 
-    def _knock(self, number: int, outcome: Outcome, position: Position | None) -> None:
+    def _probe_inbox(self, number: int, outcome: Outcome, position: Position | None) -> None:
         sent = self._waiting.look_at(number)
         if not isinstance(sent, _Stored):
             return  # it took too long
@@ -152,8 +154,8 @@ class Router:
         if sent.stored and self._is_in_inbox(sent.identity):
             outcome = Outcome.DELIVERED
         elif sent.stored and not self._alone:
-            knock = encode_record(Kind.KNOCK, number=number)
-            self._publish(sent.identity, knock, None, number)
+            probe = encode_record(Kind.INBOX_PROBE, number=number)
+            self._publish(sent.identity, probe, None, number)
             return
         self._settle(number, outcome)
 
@@ -201,7 +203,7 @@ class Router:
             if number:
                 note(frame.sender, [number], place not in missed)
 
-    def take_knock(self, frame: Frame, record: Record) -> None:
+    def take_inbox_probe(self, frame: Frame, record: Record) -> None:
         """Something was stored for an identity that may be here, in its inbox."""
         self._receipts.note(frame.sender, [record.number], self._is_in_inbox(frame.name))
 
