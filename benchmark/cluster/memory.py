@@ -20,8 +20,7 @@ from benchmark.cluster.simulation import joined, settle
 from benchmark.usage import resident_bytes
 from netserver import Member
 from netserver.backplane import make_backplane
-from netserver.backplane.zeromq.interest import Interest as MeshInterest
-from netserver.backplane.zeromq.interest import Wishes
+from netserver.backplane.zeromq.subscription_table import PeerSubscriptions, SubscriptionTable
 from netserver.backplane.zeromq.wire import Action
 from netserver.backplane.zeromq.wire import Change as MeshChange
 from netserver.cluster.claims import Claims
@@ -178,13 +177,13 @@ def _presence_memory(members: int) -> int:
 
 def _mesh_memory(subjects: int) -> int:
     with _traced() as traced:
-        interest: MeshInterest[int] = MeshInterest()
-        wishes = Wishes(interest, 0)
-        wishes.apply(MeshChange(1, Action.BEGIN, ()))
+        table: SubscriptionTable[int] = SubscriptionTable()
+        subscriptions = PeerSubscriptions(table, 0)
+        subscriptions.apply(MeshChange(1, Action.BEGIN, ()))
         for number, at in enumerate(range(0, subjects, BATCH), 2):
             numbers = range(at, min(at + BATCH, subjects))
             wanted = tuple(f"foreman.c.client-{each}" for each in numbers)
-            wishes.apply(MeshChange(number, Action.EXTEND, wanted))
-        wishes.apply(MeshChange(wishes.number + 1, Action.END, ()))
+            subscriptions.apply(MeshChange(number, Action.EXTEND, wanted))
+        subscriptions.apply(MeshChange(subscriptions.number + 1, Action.END, ()))
         del wanted
     return traced[0]

@@ -12,9 +12,9 @@ import zmq
 
 from netserver.backplane.url import Address
 from netserver.backplane.zeromq import sockets, wire
+from netserver.backplane.zeromq.address_book import AddressBook, Origin, Phase
 from netserver.backplane.zeromq.dialer import Dialer
 from netserver.backplane.zeromq.link import Link, LinkLost
-from netserver.backplane.zeromq.peers import Origin, Peers, Phase
 from netserver.backplane.zeromq.publisher import Publisher
 from netserver.backplane.zeromq.wire import Action, Farewell, Introduction, PeerInfo
 
@@ -51,7 +51,7 @@ class Mesh:
         receive: Called with each message on one of them.
 
     Attributes:
-        peers: The addresses known.
+        addresses: Those known.
         publisher: What peers hear from here.
         malformed: Frames on links that were none.
     """
@@ -73,7 +73,7 @@ class Mesh:
         self._changes = asyncio.Event()
         self._untold: dict[str, Action] = {}
         self._round: asyncio.Task[None] | None = None
-        self.peers = Peers(me.id, me.info.address, random.random)
+        self.addresses = AddressBook(me.id, me.info.address, random.random)
         self.publisher = Publisher(loop, router, self._introduce, self._called, self._changes.set)
         self.malformed = 0
 
@@ -90,7 +90,7 @@ class Mesh:
             name: A DNS name and port under which they are.
         """
         for address in listed:
-            self.peers.add(PeerInfo(address), Origin.LISTED, self._loop.time())
+            self.addresses.add(PeerInfo(address), Origin.LISTED, self._loop.time())
         self._spawn(self._keep())
         if name is not None:
             self._spawn(self._follow(name))
@@ -133,7 +133,7 @@ class Mesh:
         for link in list(self._links.values()):
             self._give_up(link, why)
         self.publisher.end_all(Farewell.STRANGER)
-        self.peers.again(self._loop.time())
+        self.addresses.again(self._loop.time())
         self._try_due()
 
     async def close(self, linger: int) -> None:
@@ -160,7 +160,7 @@ class Mesh:
 
     def told(self, infos: list[PeerInfo]) -> None:
         for info in infos:
-            self.peers.add(info, Origin.TOLD, self._loop.time())
+            self.addresses.add(info, Origin.TOLD, self._loop.time())
         self._try_due()
 
     def acknowledged(self, link: Link) -> None:
@@ -178,7 +178,7 @@ class Mesh:
             if each is link:
                 log.info("the peer at %s is lost: %s", address, error.reason)
                 del self._links[address]
-                self.peers.lost(address, self._loop.time(), left=error.left)
+                self.addresses.lost(address, self._loop.time(), left=error.left)
         self._changes.set()
 
     def _next_round(self) -> asyncio.Task[None]:
@@ -213,15 +213,15 @@ class Mesh:
         self.lost(link, LinkLost(why))
 
     def _introduce(self) -> Introduction:
-        return Introduction(self._me.id, self._me.info, tuple(self.peers.up))
+        return Introduction(self._me.id, self._me.info, tuple(self.addresses.up))
 
     def _called(self, who: Introduction) -> None:
         if who.id != self._me.id:
-            self.peers.calls(who.info, self._loop.time())
+            self.addresses.calls(who.info, self._loop.time())
             self._try_due()
 
     def _settled(self) -> bool:
-        return self.peers.settled and all(
+        return self.addresses.settled and all(
             link.synced and self.publisher.subscribed(link.greeting.result().id)
             for link in self._links.values()
         )
@@ -233,26 +233,26 @@ class Mesh:
         return task
 
     def _try_due(self) -> None:
-        for address in self.peers.take_due(self._loop.time()):
+        for address in self.addresses.take_due(self._loop.time()):
             self._spawn(self._try(address))
 
     async def _try(self, address: Address) -> None:
         try:
-            link, key = await self._dialer.reach(address, self.peers.key(address), self)
+            link, key = await self._dialer.reach(address, self.addresses.key(address), self)
         except OSError as error:
             log.debug("no peer at %s: %r", address, error)
-            self.peers.lost(address, self._loop.time())
+            self.addresses.lost(address, self._loop.time())
             self._changes.set()
             return
         who = link.greeting.result()
         info = PeerInfo(who.info.address, key)
-        phase = self.peers.met(address, who.id, info, self._loop.time())
+        phase = self.addresses.met(address, who.id, info, self._loop.time())
         if phase is Phase.UP and not link.closed:
             self._links[address] = link
             link.resync()
             self.told(list(who.others))
         elif phase is Phase.UP:
-            self.peers.lost(address, self._loop.time())
+            self.addresses.lost(address, self._loop.time())
         else:
             link.close(Farewell.LEAVING)
         self._changes.set()
@@ -277,12 +277,12 @@ class Mesh:
                     link.beat()
             if now >= next_gossip:
                 next_gossip = now + _GOSSIP
-                publisher.tell_peers(self.peers.up)
+                publisher.tell_peers(self.addresses.up)
             for link in list(self._links.values()):
                 if link.heard < now - SILENCE:
                     self._give_up(link, "it is silent")
             publisher.end_silent(now - SILENCE)
-            self.peers.forget(now)
+            self.addresses.forget(now)
             self._try_due()
 
     async def _follow(self, name: Address) -> None:
@@ -294,7 +294,7 @@ class Mesh:
                 # A name server that is not there takes no peer away.
                 log.debug("%s is not found: %s", name.host, error)
             else:
-                self.peers.named([Address(ip, name.port) for ip in ips], self._loop.time())
+                self.addresses.named([Address(ip, name.port) for ip in ips], self._loop.time())
                 self._try_due()
                 self._changes.set()
             await asyncio.sleep(_LOOK_UP_EVERY)

@@ -10,9 +10,13 @@ import zmq
 from attrs import define, field
 
 from netserver.backplane.zeromq import wire
-from netserver.backplane.zeromq.interest import Interest, TooMany, Wishes
 from netserver.backplane.zeromq.outbox import Outbox
 from netserver.backplane.zeromq.pump import Pump
+from netserver.backplane.zeromq.subscription_table import (
+    PeerSubscriptions,
+    SubscriptionTable,
+    TooMany,
+)
 from netserver.backplane.zeromq.wire import Farewell, Introduction, Kind, Malformed
 
 log = logging.getLogger(__name__)
@@ -35,7 +39,7 @@ class Session:
     route: bytes
     who: Introduction
     heard: float
-    wishes: Wishes[Session] = field(init=False)
+    subscriptions: PeerSubscriptions[Session] = field(init=False)
     outbox: Outbox = field(factory=Outbox)
     moved: asyncio.Event = field(factory=asyncio.Event)
     subscribed: bool = False  # has told its whole set
@@ -67,7 +71,7 @@ class Publisher:
     ) -> None:
         self._loop = loop
         self._introduce, self._met, self._changed = introduce, met, changed
-        self._interest: Interest[Session] = Interest()
+        self._table: SubscriptionTable[Session] = SubscriptionTable()
         self._sessions: dict[bytes, Session] = {}
         self._filling: list[Session] = []
         self.dropped = 0
@@ -85,7 +89,7 @@ class Publisher:
 
         It waits for a moment for those that are behind, after it has sent to all.
         """
-        sessions = self._interest.of(subject)
+        sessions = self._table.of(subject)
         if not sessions:
             return False
         record = wire.record(subject, payload)
@@ -210,7 +214,7 @@ class Publisher:
             number, received = wire.read_beat(frame)
             session.outbox.acknowledge(received)
             session.moved.set()
-            if number != session.wishes.number:
+            if number != session.subscriptions.number:
                 self._ask(session)
         elif kind is Kind.BYE:
             wire.read_bye(frame)
@@ -223,16 +227,16 @@ class Publisher:
             self._say(route, Farewell.FULL)
             return
         session = Session(route, who, self._loop.time())
-        session.wishes = Wishes(self._interest, session)
+        session.subscriptions = PeerSubscriptions(self._table, session)
         self._sessions[route] = session
         self._send(session, wire.introduction(Kind.WELCOME, self._introduce()))
         self._met(who)
 
     def _change(self, session: Session, change: wire.Change) -> None:
-        wishes = session.wishes
-        was_whole = wishes.whole
+        subscriptions = session.subscriptions
+        was_whole = subscriptions.whole
         try:
-            applied = wishes.apply(change)
+            applied = subscriptions.apply(change)
         except TooMany as error:
             log.warning("the peer at %s is left: %s", session.who.info.address, error)
             self._end(session, Farewell.FULL)
@@ -243,7 +247,7 @@ class Publisher:
             return
         if change.action is wire.Action.BEGIN:
             session.asked = False
-        if wishes.whole and not was_whole:
+        if subscriptions.whole and not was_whole:
             self._subscribed(session)
         self._send(session, wire.ack(change.number))
 
@@ -271,6 +275,6 @@ class Publisher:
 
     def _drop(self, session: Session) -> None:
         if self._sessions.pop(session.route, None) is not None:
-            session.wishes.end()
+            session.subscriptions.end()
             session.moved.set()
             self._changed()

@@ -17,7 +17,7 @@ class TooMany(ValueError):
     """A peer subscribes to more subjects than are kept of one."""
 
 
-class Interest(Generic[H]):
+class SubscriptionTable(Generic[H]):
     """From a subject to the holders that want it.
 
     Most subjects are one client's, which is on one server: the tuples of those are shared.
@@ -59,7 +59,7 @@ class Interest(Generic[H]):
         self._alone.pop(holder, None)
 
 
-class Wishes(Generic[H]):
+class PeerSubscriptions(Generic[H]):
     """What one peer wants, kept up to date by its numbered changes.
 
     Attributes:
@@ -68,10 +68,10 @@ class Wishes(Generic[H]):
         subjects: The set.
     """
 
-    __slots__ = ("_arriving", "_holder", "_interest", "number", "subjects", "whole")
+    __slots__ = ("_arriving", "_holder", "_table", "number", "subjects", "whole")
 
-    def __init__(self, interest: Interest[H], holder: H) -> None:
-        self._interest = interest
+    def __init__(self, table: SubscriptionTable[H], holder: H) -> None:
+        self._table = table
         self._holder = holder
         self.number = 0
         self.whole = False
@@ -114,19 +114,19 @@ class Wishes(Generic[H]):
 
     def end(self) -> None:
         """The peer has gone."""
-        self._interest.forget(self._holder, self.subjects)
+        self._table.forget(self._holder, self.subjects)
         self.subjects = set()
 
     def _add(self, subjects: set[str]) -> None:
         new = subjects - self.subjects
         self._check(len(self.subjects) + len(new))
         self.subjects |= new
-        self._interest.add(self._holder, new)
+        self._table.add(self._holder, new)
 
     def _remove(self, subjects: set[str]) -> None:
         gone = subjects & self.subjects
         self.subjects -= gone
-        self._interest.remove(self._holder, gone)
+        self._table.remove(self._holder, gone)
 
     def _replace(self, subjects: set[str]) -> None:
         self._remove(self.subjects - subjects)

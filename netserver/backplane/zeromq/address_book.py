@@ -53,7 +53,7 @@ class _Place:
     tried: bool = False  # to the end, at least once
 
 
-class Peers:
+class AddressBook:
     """Which addresses there are, and when each is to be tried.
 
     Args:
