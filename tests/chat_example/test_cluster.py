@@ -7,11 +7,12 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from urllib.request import urlopen
 
 import pytest
@@ -42,8 +43,13 @@ from netclient import Backoff
 from netclient.blocking import Client as BlockingClient
 from tests.netserver.backplane.brokers import required_nats
 
+if TYPE_CHECKING:
+    from tests.chat_example.conftest import Browser, Tab
+
 # Generous: nothing is measured, only a hang is to be noticed.
 PATIENCE = 30.0
+
+CONNECTED = "document.getElementById('state').textContent === 'connected'"
 
 M = TypeVar("M")
 
@@ -352,6 +358,56 @@ async def killed(site: Site, guests: list[Guest]) -> None:
         await guest.write("here again")
     for _ in range(5):
         await survivor.hear("here again")
+
+
+# Leaves a trace of a connection that is lost, however soon there is another.
+WATCH = """
+window.lost = false;
+new MutationObserver(() => {
+  window.lost ||= document.getElementById("state").textContent !== "connected";
+}).observe(document.getElementById("state"), {childList: true, characterData: true, subtree: true});
+"""
+
+
+def test_pages_behind_haproxy_are_on_two_servers_and_then_on_the_one_that_is_left(
+    browser: Browser,
+) -> None:
+    said: list[str] = []
+
+    def say(tab: Tab, text: str) -> None:
+        tab.write("#line", text)
+        said.append(text)
+        for each in tabs:
+            each.wait_for_text(text)
+
+    with on_nats_behind_haproxy() as site:
+        page = site.front_ws.replace("ws", "http", 1)
+        tabs = []
+        for nick in ("ada", "bob"):
+            tab = browser.open(f"{page}/?room=lobby")
+            tab.write("#nick", nick)
+            tab.wait_for(CONNECTED)
+            tab.evaluate(WATCH)
+            tabs.append(tab)
+        ada, bob = tabs
+        say(ada, "hello from one page")
+        say(bob, "hello from the other")
+
+        # Whoever comes is sent where fewer are: one of them was here.
+        site.servers[0].kill()
+        ends = time.monotonic() + PATIENCE
+        while not (lost := [tab for tab in tabs if tab.evaluate("window.lost")]):
+            assert time.monotonic() < ends, "both are on the server that is left"
+        assert len(lost) == 1
+        lost[0].wait_for(CONNECTED)
+        say(lost[0], "here again")
+        say(ada, "who else?")
+        say(bob, "I am")
+        for tab in tabs:
+            shown = "[...document.querySelectorAll('#log .said')].map((e) => e.innerText)"
+            for line, text in zip(tab.evaluate(shown), said, strict=True):
+                assert text in line
+            assert "not everything" not in tab.evaluate("document.body.innerText")
 
 
 def test_what_is_said_while_the_broker_is_away_waits_and_what_is_too_much_is_refused() -> None:
