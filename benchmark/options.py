@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
+from benchmark.errors import BenchmarkError
 from benchmark.load.plan import TRANSPORTS
 from benchmark.servers import OURS
 
@@ -63,6 +64,39 @@ def add_results(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep the results in benchmark/results, of which the documents are made",
     )
+
+
+def add_rows(parser: argparse.ArgumentParser, rows: Iterable[str], more: str = "") -> None:
+    """Which rows of the benchmark are measured; `choose_rows` reads it."""
+    about = f"these rows instead of all{more}: {', '.join(rows)}"
+    parser.add_argument("--only", metavar="ROW,ROW", help=about)
+
+
+def choose_rows(only: str | None, rows: Collection[str]) -> list[str]:
+    """Those that were asked for; all where none was.
+
+    Raises:
+        BenchmarkError: There is no such row.
+    """
+    if only is None:
+        return list(rows)
+    chosen = [name.strip() for name in only.split(",")]
+    for name in chosen:
+        if name not in rows:
+            raise BenchmarkError(f"there is no row {name!r}, only {', '.join(rows)}")
+    return chosen
+
+
+def add_quick_and_check(parser: argparse.ArgumentParser, quick: str, missed: str) -> None:
+    """Whether it is only to be seen that the benchmark works, and whether its figures decide.
+
+    Args:
+        quick: What ``--quick`` does.
+        missed: When ``--check`` ends with 1.
+    """
+    about = f"{quick}: to see that it works, not for figures"
+    parser.add_argument("--quick", action="store_true", help=about)
+    parser.add_argument("--check", action="store_true", help=f"the exit status is 1 when {missed}")
 
 
 def add_servers(parser: argparse.ArgumentParser) -> None:

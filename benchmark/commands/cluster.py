@@ -20,7 +20,14 @@ from benchmark.cluster.crossing import Crossings
 from benchmark.cluster.rows import ROWS, Ground, Scale
 from benchmark.errors import BenchmarkError
 from benchmark.kept import Kept
-from benchmark.options import Commands, add_number, add_results
+from benchmark.options import (
+    Commands,
+    add_number,
+    add_quick_and_check,
+    add_results,
+    add_rows,
+    choose_rows,
+)
 from benchmark.workspace import open_workspace
 
 KEPT = Kept(
@@ -56,11 +63,7 @@ def add_options(commands: Commands) -> None:
         metavar="NAME,NAME",
         help=f"these instead of all that there is what they need for: {', '.join(BACKPLANES)}",
     )
-    parser.add_argument(
-        "--only",
-        metavar="ROW,ROW",
-        help=f"these rows instead of all, of which --save keeps the others: {', '.join(ROWS)}",
-    )
+    add_rows(parser, ROWS, ", of which --save keeps the others")
     add_number(parser, "--rounds", int, 1, 5, "N", "turns of each side, in changing order")
     add_number(parser, "--seconds", float, 0.1, 3.0, "S", "measured in each loop of a turn")
     add_number(parser, "--warmup", float, 0, 1.0, "S", "load before each measurement, seconds")
@@ -73,16 +76,7 @@ def add_options(commands: Commands) -> None:
     clients = "clients of the server that is killed"
     add_number(parser, "--clients", int, 1, 5000, "N", clients)
     add_number(parser, "--strict", int, 1, 10, "N", "strict connections to each server")
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="a round of everything, small and short: to see that it works, not for figures",
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="the exit status is 1 when a bar is not met",
-    )
+    add_quick_and_check(parser, "a round of everything, small and short", "a bar is not met")
     add_results(parser)
     parser.set_defaults(run=run)
 
@@ -93,7 +87,7 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
     Raises:
         BenchmarkError: Something could not be measured; or a bar was not met, and is to be.
     """
-    rows = _chosen(options.only)
+    rows = choose_rows(options.only, ROWS)
     plan, scale = _sized(options)
     errors = Console(stderr=True, highlight=False)
     backplanes, skipped = choose(options.backplane)
@@ -160,13 +154,3 @@ def _kept_rows(path: Path) -> dict[str, Any]:
         return {}
     rows: dict[str, Any] = json.loads(path.read_text())["rows"]
     return rows
-
-
-def _chosen(names: str | None) -> list[str]:
-    if names is None:
-        return list(ROWS)
-    chosen = [name.strip() for name in names.split(",")]
-    for name in chosen:
-        if name not in ROWS:
-            raise BenchmarkError(f"there is no row {name!r}, only {', '.join(ROWS)}")
-    return chosen

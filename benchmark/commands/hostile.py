@@ -14,7 +14,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.hostile.ground import QUICK, Finding, Ground, Scale
 from benchmark.hostile.rows import ROWS
 from benchmark.kept import Kept, Results, provenance
-from benchmark.options import Commands, add_results
+from benchmark.options import Commands, add_quick_and_check, add_results, add_rows, choose_rows
 from benchmark.tables import markdown_table, plain_table
 from benchmark.workspace import open_workspace
 
@@ -43,21 +43,8 @@ def add_options(commands: Commands) -> None:
         " processes attack than those that are served meanwhile, which send by a fixed timetable."
         " Each figure is printed beside the bound that it should keep within.",
     )
-    parser.add_argument(
-        "--only",
-        metavar="ROW,ROW",
-        help=f"these rows instead of all: {', '.join(ROWS)}",
-    )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="a tenth of everything or less: to see that it works, not for figures",
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="the exit status is 1 when a figure is beyond its bound",
-    )
+    add_rows(parser, ROWS)
+    add_quick_and_check(parser, "a tenth of everything or less", "a figure is beyond its bound")
     add_results(parser)
     parser.set_defaults(run=run)
 
@@ -68,7 +55,7 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
     Raises:
         BenchmarkError: A row could not be measured; or a bound was not kept, and is to be.
     """
-    names = _chosen(options.only)
+    names = choose_rows(options.only, ROWS)
     scale = QUICK if options.quick else Scale()
     found: dict[str, list[Finding]] = {}
     failures: list[str] = []
@@ -103,16 +90,6 @@ async def run(options: Namespace, arguments: Sequence[str], console: Console) ->
         raise BenchmarkError("could not be measured: " + "; ".join(failures))
     if broken and options.check:
         raise BenchmarkError("beyond its bound: " + "; ".join(broken))
-
-
-def _chosen(names: str | None) -> list[str]:
-    if names is None:
-        return list(ROWS)
-    chosen = [name.strip() for name in names.split(",")]
-    for name in chosen:
-        if name not in ROWS:
-            raise BenchmarkError(f"there is no row {name!r}, only {', '.join(ROWS)}")
-    return chosen
 
 
 def _table(found: dict[str, list[Finding]]) -> Table:

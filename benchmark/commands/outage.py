@@ -15,7 +15,7 @@ from benchmark.brokers.process import BrokerMissing
 from benchmark.cluster.backplanes import BACKPLANES, broker_missing, choose
 from benchmark.errors import BenchmarkError
 from benchmark.kept import Kept
-from benchmark.options import Commands, add_number, add_results
+from benchmark.options import Commands, add_number, add_quick_and_check, add_results
 from benchmark.outage import report
 from benchmark.outage.trial import Settings, run_trial
 from benchmark.outage.victims import GROUNDS, Fault
@@ -57,12 +57,7 @@ def add_options(commands: Commands) -> None:
     add_number(parser, "--size", int, 16, 128, "BYTES", "payload of a message, bytes")
     probe = "that a broker may take to answer, seconds"
     add_number(parser, "--probe-timeout", float, 0.1, 5.0, "S", probe)
-    parser.add_argument(
-        "--quick", action="store_true", help="short and small: to see that it works"
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="the exit status is 1 when a bar is not met"
-    )
+    add_quick_and_check(parser, "short and small", "a bar is not met")
     add_results(parser)
     parser.set_defaults(run=run)
 
