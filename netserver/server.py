@@ -307,7 +307,6 @@ class Server(LifeCycle):
         Raises:
             ValueError: The message is longer than what goes to other servers.
         """
-        check_message(message)
         return self.cluster.send_to(identity, message, timeout)
 
     def ask(self, identity: str, message: Message, *, timeout: float = 5.0) -> Answer:

@@ -21,6 +21,8 @@ from netserver.cluster.config import ClusterConfig
 from netserver.cluster.core import Core
 from netserver.cluster.delivery import Delivery, Outcome, Settled
 from netserver.cluster.frames import (
+    LONGEST_NAME,
+    OVERHEAD,
     SERVER_ID,
     Kind,
     check_key,
@@ -36,6 +38,7 @@ from netserver.cluster.sender import Budget
 from netserver.errors import IdentityTaken, Unanswered
 from netserver.events import Event
 from netserver.interjection import put_question
+from netserver.outflow import check_message
 from netwire import Message, State
 
 if TYPE_CHECKING:
@@ -106,6 +109,7 @@ class Cluster(Worker):
         self.id = secrets.token_bytes(SERVER_ID)
         self.identities = Identities()
         self._lane = Lane("cluster", new_loop, self._begin, self._end)
+        self._rules = server.groups.rules
         self._budget = Budget(self.config.publish_limit, self._lane.lock)
         self._core = Core(
             server,
@@ -182,10 +186,15 @@ class Cluster(Worker):
 
     def send_to(self, identity: str, message: Message, timeout: float) -> Delivery:
         """As `Server.send_to`."""
-        check_name(identity)
+        # The functions are called where it is not plain without them: every message passes by.
+        if type(message) is not bytes:
+            check_message(message)
+        plain = type(identity) is str and identity.isascii()
+        if not plain or not 0 < len(identity) <= LONGEST_NAME:
+            check_name(identity)
         if type(timeout) is not float or not 0 <= timeout < math.inf:
             timeout = _check_timeout(timeout)
-        rules = self._server.groups.rules
+        rules = self._rules
         if rules and rules.of(inbox_of(identity)).history is not None:
             return self._send_to_inbox(identity, message, timeout)
         found = False
@@ -194,7 +203,9 @@ class Cluster(Worker):
         if not self.joined or (found and self.config.identities != "all"):
             return Delivery(Outcome.DELIVERED if found else Outcome.NOBODY)
         delivery = Delivery(Outcome.DELIVERED if found else None)
-        size = self._check_size(message)
+        size = len(message)
+        if type(message) is not bytes or size > self._backplane.max_payload - OVERHEAD:
+            size = self._check_size(message)
         item = identity, message, delivery, timeout, size
         if not self._lane.gather(self._send_directly, item, self._budget, size):
             delivery.settle(Outcome.REFUSED)

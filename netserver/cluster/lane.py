@@ -6,10 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from threading import Lock, Thread, get_ident
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from netserver.cluster.sender import Budget
+from netserver.cluster.sender import RECORD_COST, Budget
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +44,8 @@ class Lane:
         self._begin, self._end = begin, end
         self.lock = Lock()  # guards all below
         self._calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self._gathers: Callable[..., object] | None = None  # what was posted last, if it gathers
+        self._gathered: list[Any] = []  # and what it has gathered
         self._woken = False
         self._loop: asyncio.AbstractEventLoop | None = None  # set while calls are taken
         self._thread: Thread | None = None
@@ -76,6 +77,7 @@ class Lane:
             if self._thread is None:
                 self._start_thread()
             self._calls.append((function, args))
+            self._gathers = None
             if not self._woken:
                 self._wake()
         return True
@@ -103,13 +105,17 @@ class Lane:
                 return False
             if self._thread is None:
                 self._start_thread()
-            if not budget.take_locked(size):
+            # `Budget.take`, written out: every message passes by.
+            used = budget.used + size + RECORD_COST
+            if used > budget.limit:
+                budget.refused += 1
                 return False
-            calls = self._calls
-            if calls and calls[-1][0] is function:
-                calls[-1][1][0].append(item)
+            budget.used = used
+            if self._gathers is function:
+                self._gathered.append(item)
             else:
-                calls.append((function, ([item],)))
+                self._gathers, self._gathered = function, [item]
+                self._calls.append((function, (self._gathered,)))
             if not self._woken:
                 self._wake()
         return True
@@ -175,6 +181,7 @@ class Lane:
     def _drain(self) -> None:
         with self.lock:
             calls, self._calls = self._calls, []
+            self._gathers, self._gathered = None, []
             self._woken = False
         for function, args in calls:
             try:

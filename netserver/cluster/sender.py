@@ -41,12 +41,13 @@ class Budget:
         lock: Guards it; one of its own by default.
 
     Attributes:
+        limit: How many may.
         used: How many do.
         refused: How many messages found no room.
     """
 
     def __init__(self, limit: int, lock: Lock | None = None) -> None:
-        self._limit = limit
+        self.limit = limit
         self._lock = Lock() if lock is None else lock
         self.used = 0
         self.refused = 0
@@ -54,16 +55,12 @@ class Budget:
     def take(self, size: int) -> bool:
         """Room for one more message, if there is any."""
         with self._lock:
-            return self.take_locked(size)
-
-    def take_locked(self, size: int) -> bool:
-        """The same for whoever holds the lock."""
-        used = self.used + size + RECORD_COST
-        if used > self._limit:
-            self.refused += 1
-            return False
-        self.used = used
-        return True
+            used = self.used + size + RECORD_COST
+            if used > self.limit:
+                self.refused += 1
+                return False
+            self.used = used
+            return True
 
     def give_back(self, size: int, messages: int = 1) -> None:
         """So many bytes in so many messages wait no longer."""
