@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from fuzz.errors import demand, demand_equal
 from netserver.backplane.zeromq import wire as mesh
-from netserver.cluster.frames import BadFrame, Kind, decode, encode, encode_head
+from netserver.cluster.frames import BadFrame, Kind, decode, encode, encode_head, encode_messages
 from netserver.cluster.presence import GroupPresence, decode_notice, encode_notice
 
 
@@ -18,6 +18,7 @@ def frames(data: bytes) -> None:
     except BadFrame:
         return
     again = encode_head(frame.sender, frame.name)
+    again += b"".join(encode_messages(Kind.DIRECT, frame.messages, frame.numbers))
     for record in frame.records:
         again += encode(record.kind, record.flags, record.number, record.key, record.body)
     demand_equal(again, data, "a frame is written as it was read")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -28,9 +28,10 @@ class _Span:
 
     __slots__ = ("due", "first", "last")
 
-    def __init__(self, due: float, number: int) -> None:
+    def __init__(self, due: float, first: int, last: int) -> None:
         self.due = due
-        self.first = self.last = number
+        self.first = first
+        self.last = last
 
 
 class Deadlines(Generic[T]):
@@ -47,7 +48,7 @@ class Deadlines(Generic[T]):
         self._expire = expire
         self._things: dict[int, T] = {}
         self._queues: dict[float, deque[_Span]] = {}  # by how long they wait, seconds
-        self._next = 0
+        self._next = 1
         self._timer: asyncio.TimerHandle | None = None
         self._sweeps = math.inf  # when it does
 
@@ -56,30 +57,25 @@ class Deadlines(Generic[T]):
 
     def add(self, thing: T, seconds: float) -> int:
         """One more that waits; its number, which is not 0."""
-        things = self._things
-        number = self._next % (MOST - 1) + 1
-        while number in things:
-            number = number % (MOST - 1) + 1
-        self._next = number
-        things[number] = thing
+        return self.add_all((thing,), seconds)[0]
+
+    def add_all(self, things: Sequence[T], seconds: float) -> range:
+        """Some more that wait equally long, at least one; their numbers, of which none is 0."""
+        numbers = self._free(len(things))
+        self._next = numbers.stop
+        self._things.update(zip(numbers, things, strict=True))
         queue = self._queues.get(seconds)
-        if queue:  # as in `hurry`, but this is passed for every message
+        if queue:
             span = queue[-1]
-            if span.last == number - 1 and monotonic() + seconds < span.due + GRAIN:
-                span.last = number
-                return number
-        self.hurry(number, seconds)
-        return number
+            if span.last == numbers.start - 1 and monotonic() + seconds < span.due + GRAIN:
+                span.last = numbers[-1]
+                return numbers
+        self._wait(numbers, seconds)
+        return numbers
 
     def hurry(self, number: int, seconds: float) -> None:
         """It waits at most so much longer."""
-        due = monotonic() + seconds
-        queue = self._queues.get(seconds)
-        if queue is None:
-            queue = self._queues[seconds] = deque()
-        self._drop_answered(queue)
-        queue.append(_Span(due, number))
-        self._schedule(due)
+        self._wait(range(number, number + 1), seconds)
 
     def look_at(self, number: int) -> T | None:
         """What waits under a number; None for nothing."""
@@ -88,6 +84,11 @@ class Deadlines(Generic[T]):
     def take(self, number: int) -> T | None:
         """What waits under a number, which waits no longer; None for nothing."""
         return self._things.pop(number, None)
+
+    def take_each(self, numbers: Iterable[int]) -> list[T]:
+        """What waits under any of these numbers, which waits no longer."""
+        found = [self._things.pop(number, None) for number in numbers]
+        return [thing for thing in found if thing is not None]
 
     def take_all(self) -> list[tuple[int, T]]:
         """Everything, which waits no longer."""
@@ -98,6 +99,27 @@ class Deadlines(Generic[T]):
             self._timer = None
             self._sweeps = math.inf
         return list(things.items())
+
+    def _free(self, count: int) -> range:
+        """So many numbers in a row that are not in use; after the last ones come the first."""
+        things = self._things
+        first = self._next
+        while True:
+            if first + count > MOST:
+                first = 1
+            numbers = range(first, first + count)
+            if things.keys().isdisjoint(numbers):
+                return numbers
+            first = 1 + max(number for number in numbers if number in things)
+
+    def _wait(self, numbers: range, seconds: float) -> None:
+        due = monotonic() + seconds
+        queue = self._queues.get(seconds)
+        if queue is None:
+            queue = self._queues[seconds] = deque()
+        self._drop_answered(queue)
+        queue.append(_Span(due, numbers[0], numbers[-1]))
+        self._schedule(due)
 
     def _drop_answered(self, queue: deque[_Span]) -> None:
         """Forget those at the front of a queue that wait no longer."""

@@ -14,7 +14,7 @@ none.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
 from attrs import define
@@ -108,24 +108,27 @@ class Record:
         """
         if self.flags & BINARY:
             return self.body
-        try:
-            return self.body.decode()
-        except UnicodeDecodeError:
-            raise BadFrame("a text is not UTF-8") from None
+        return _decode_text(self.body)
 
 
 @define
 class Frame:
     """A frame, taken apart.
 
+    It mostly holds messages for an identity, and nothing else. So those that it begins with are
+    taken out together, as far as they are DIRECT, without a key, and whole.
+
     Args:
         sender: The server's id.
         name: What its subject stands for.
-        records: In order.
+        numbers, messages: The number and the message of each of those.
+        records: What comes behind them, in order.
     """
 
     sender: bytes
     name: str
+    numbers: list[int]
+    messages: list[Message]
     records: tuple[Record, ...]
 
 
@@ -156,6 +159,21 @@ def encode_message(kind: Kind, message: Message, number: int = 0, key: str = "")
     if key:
         return encode(kind, flags, number, key, message)
     return _RECORD.pack(kind, flags, number, 0, len(message)) + message  # nearly every message
+
+
+def encode_messages(kind: Kind, messages: Sequence[Message], numbers: Sequence[int]) -> list[bytes]:
+    """The records of several users' messages, without keys.
+
+    Raises:
+        ValueError: A text has surrogates.
+    """
+    pack = _RECORD.pack
+    return [
+        pack(kind, BINARY, number, 0, len(message)) + message
+        if type(message) is bytes
+        else encode_message(kind, message, number)
+        for message, number in zip(messages, numbers, strict=True)
+    ]
 
 
 def encode(kind: int, flags: int, number: int, key: str, body: bytes) -> bytes:
@@ -218,7 +236,25 @@ def decode(data: bytes) -> Frame:
         name = data[_HEAD.size : at].decode()
     except UnicodeDecodeError:
         raise BadFrame("a name is not UTF-8") from None
-    return Frame(sender, name, tuple(_decode_records(data, at)))
+    numbers, messages, at = _decode_messages(data, at)
+    return Frame(sender, name, numbers, messages, tuple(_decode_records(data, at)))
+
+
+def _decode_messages(data: bytes, at: int) -> tuple[list[int], list[Message], int]:
+    """The messages that come first, as `Frame` has them, and where they end."""
+    numbers: list[int] = []
+    messages: list[Message] = []
+    last, head, unpack = len(data), _RECORD.size, _RECORD.unpack_from
+    while at + head <= last:
+        code, flags, number, key_length, length = unpack(data, at)
+        end = at + head + length
+        if code != _DIRECT or flags > BINARY or key_length or end > last:
+            break
+        body = data[at + head : end]
+        messages.append(body if flags else _decode_text(body))
+        numbers.append(number)
+        at = end
+    return numbers, messages, at
 
 
 def _decode_records(data: bytes, at: int) -> Iterator[Record]:
@@ -244,6 +280,13 @@ def _decode_records(data: bytes, at: int) -> Iterator[Record]:
         yield Record(kind, flags, number, key, data[body_at:at])
 
 
+def _decode_text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise BadFrame("a text is not UTF-8") from None
+
+
 def _decode_key(key: bytes) -> str:
     try:
         return key.decode()
@@ -251,4 +294,5 @@ def _decode_key(key: bytes) -> str:
         raise BadFrame("a key is not UTF-8") from None
 
 
+_DIRECT = int(Kind.DIRECT)
 _KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from itertools import groupby
-from operator import attrgetter
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from netserver.broadcast import relay
 from netserver.cluster.channels import Channels
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from netserver.server import Server
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 # Complaints about what others send are logged no more often, seconds.
 COMPLAIN = 1.0
@@ -84,6 +80,7 @@ class Incoming:
             Kind.GROUP: self._take_group,
             Kind.ENTRY: channels.take,
             Kind.EVERYBODY: self._take_everybody,
+            Kind.DIRECT: router.take_message,
             Kind.ASK: router.take_question,
             Kind.INBOX_PROBE: router.take_inbox_probe,
             Kind.ANSWER: router.take_answer,
@@ -117,20 +114,16 @@ class Incoming:
         allowed = self._allowed(subject, frame.name)
         if self._presence.hear(frame.sender.hex()):
             self._claims.claim_again()
-        for kind, run in groupby(frame.records, attrgetter("kind")):
-            if kind not in allowed:
-                raise BadFrame(f"{kind.name} does not belong on {subject}")
-            if kind is Kind.DIRECT:
-                self._hand_out(subject, self._router.take_messages, frame, list(run))
-            else:
-                for record in run:
-                    self._hand_out(subject, self._takers[kind], frame, record)
+        if frame.messages:
+            _check(Kind.DIRECT, allowed, subject)
+            self._hand_out(subject, self._router.take_messages, frame)
+        for record in frame.records:
+            _check(record.kind, allowed, subject)
+            self._hand_out(subject, self._takers[record.kind], frame, record)
 
-    def _hand_out(
-        self, subject: str, taker: Callable[[Frame, T], None], frame: Frame, what: T
-    ) -> None:
+    def _hand_out(self, subject: str, taker: Callable[..., None], *what: Any) -> None:
         try:
-            taker(frame, what)
+            taker(*what)
         except BadFrame:
             raise
         except Exception as error:  # a bug of ours: the other records are none of it
@@ -168,3 +161,8 @@ class Incoming:
             known = None if isinstance(error, BadFrame) else error
             text = "on %s came what cannot be used (%d so far): %s"
             logger.warning(text, subject, self.invalid, error, exc_info=known)
+
+
+def _check(kind: Kind, allowed: frozenset[Kind], subject: str) -> None:
+    if kind not in allowed:
+        raise BadFrame(f"{kind.name} does not belong on {subject}")

@@ -163,7 +163,7 @@ class JournalChannel(Channel):
             return
         try:
             frame = decode(record.payload)
-            if frame.name != self.group or len(frame.records) != 1:
+            if frame.name != self.group or frame.messages or len(frame.records) != 1:
                 raise BadFrame(f"an entry of {frame.name!r}")
             (said,) = frame.records
             if said.kind is not Kind.ENTRY or self.log.has(said.key):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from itertools import compress
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import define
 
@@ -13,7 +14,14 @@ from netserver.broadcast import relay_all, relay_to
 from netserver.cluster.answer import Answer
 from netserver.cluster.deadlines import Deadlines
 from netserver.cluster.delivery import Delivery, Outcome
-from netserver.cluster.frames import Frame, Kind, Record, encode_message, encode_record
+from netserver.cluster.frames import (
+    Frame,
+    Kind,
+    Record,
+    encode_message,
+    encode_messages,
+    encode_record,
+)
 from netserver.cluster.history import Position
 from netserver.cluster.identities import Identities
 from netserver.cluster.receipts import Receipts, read_receipts
@@ -43,6 +51,11 @@ NOBODY = "nobody is there"
 # Members of enums that are looked up for every message.
 _DIRECT = Kind.DIRECT
 _DELIVERED = Outcome.DELIVERED
+
+_IS_DONE = attrgetter("done")
+
+# A message on its way to others, as `Router.send` has it.
+_Item: TypeAlias = tuple[str, Message, Delivery, float, int]
 
 
 @define(eq=False)
@@ -107,28 +120,51 @@ class Router:
 
     # ---------------------------------------------------------------- sending
 
-    def send(self, batch: Iterable[tuple[str, Message, Delivery, float, int]]) -> None:
+    def send(self, batch: Iterable[_Item]) -> None:
         """Send messages to the others that have their identities.
 
         Args:
             batch: Identities, messages, what is to be settled within so many seconds, and what was
                 taken of the budget.
         """
-        subject_of, unheard = self._subjects.identity, self._unheard
-        wait, add = self._waiting.add, self._sender.add
-        for identity, message, delivery, timeout, charged in batch:
+        for identity, run in groupby(batch, itemgetter(0)):
+            together = list(run)
             try:
-                if delivery.done:
-                    record = encode_message(_DIRECT, message)
-                    add(subject_of(identity), identity, record, charged)
-                else:
-                    number = wait(delivery, timeout)
-                    record = encode_message(_DIRECT, message, number)
-                    add(subject_of(identity), identity, record, charged, unheard, number)
-            except Exception:  # whoever handed it over checked it, but those behind it are others'
-                logger.exception("a message for %r is not sent", identity)
-                self._sender.discard(charged)
-                delivery.settle(Outcome.REFUSED)
+                self._send_run(identity, together)
+            except Exception:  # one of them is to blame
+                for item in together:
+                    self._send_alone(identity, item)
+
+    def _send_run(self, identity: str, run: list[_Item]) -> None:
+        """Messages for one identity, by columns: every message passes by."""
+        subject = self._subjects.identity(identity)
+        _, messages, deliveries, timeouts, charges = zip(*run, strict=True)
+        numbers = self._await(deliveries, timeouts)
+        try:
+            records = encode_messages(_DIRECT, messages, numbers)
+            self._sender.add_all(subject, identity, records, charges, self._unheard, numbers)
+        except Exception:
+            self._waiting.take_each(numbers)
+            raise
+
+    def _send_alone(self, identity: str, item: _Item) -> None:
+        try:
+            self._send_run(identity, [item])
+        except Exception:  # whoever handed it over checked it, but those behind it are others'
+            logger.exception("a message for %r is not sent", identity)
+            _, _, delivery, _, charged = item
+            self._sender.discard(charged)
+            delivery.settle(Outcome.REFUSED)
+
+    def _await(self, deliveries: Sequence[Delivery], timeouts: Sequence[float]) -> Sequence[int]:
+        """Numbers for what is to be settled; 0 for what is."""
+        waiting = self._waiting
+        if any(map(_IS_DONE, deliveries)) or timeouts.count(timeouts[0]) < len(timeouts):
+            return [
+                0 if delivery.done else waiting.add(delivery, timeout)
+                for delivery, timeout in zip(deliveries, timeouts, strict=True)
+            ]
+        return waiting.add_all(deliveries, timeouts[0])  # nearly always
 
     def ask(
         self, identity: str, message: Message, answer: Answer, timeout: float, charged: int
@@ -184,24 +220,31 @@ class Router:
 
     # ---------------------------------------------------------------- what others sent
 
-    def take_messages(self, frame: Frame, records: list[Record]) -> None:
+    def take_messages(self, frame: Frame) -> None:
         """Messages for an identity that may be here, handed over at once where that can be."""
-        messages = [record.message for record in records]
-        numbers = [record.number for record in records]
-        missed = set(range(len(messages)))  # whom nobody got yet
-        for connection in self._identities.of(frame.name):
+        self._take(frame.sender, frame.name, frame.messages, frame.numbers)
+
+    def take_message(self, frame: Frame, record: Record) -> None:
+        """One of them that came behind something else."""
+        self._take(frame.sender, frame.name, [record.message], [record.number])
+
+    def _take(
+        self, sender: bytes, identity: str, messages: list[Message], numbers: list[int]
+    ) -> None:
+        missed: Sequence[int] = range(len(messages))  # those that nobody got yet, by place
+        for connection in self._identities.of(identity):
             if relay_all(connection, messages):
-                missed.clear()
+                missed = ()
             else:
                 taken = [relay_to(connection, message) for message in messages]
-                missed.difference_update(compress(range(len(messages)), taken))
+                missed = [place for place in missed if not taken[place]]
         note = self._receipts.note
         if not missed:
-            note(frame.sender, [number for number in numbers if number], True)
+            note(sender, list(filter(None, numbers)), True)
             return
         for place, number in enumerate(numbers):
             if number:
-                note(frame.sender, [number], place not in missed)
+                note(sender, [number], place not in missed)
 
     def take_inbox_probe(self, frame: Frame, record: Record) -> None:
         """Something was stored for an identity that may be here, in its inbox."""
@@ -245,11 +288,10 @@ class Router:
             if self._missed:
                 self._missed.difference_update(numbers)
             deliveries = []
-            for number in numbers:
-                sent = waiting.take(number)
+            for sent in waiting.take_each(numbers):
                 if type(sent) is Delivery:
                     deliveries.append(sent)
-                elif sent is not None:
+                else:
                     sent.settle(_DELIVERED)
             Delivery.settle_all(deliveries, _DELIVERED)
             return

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import repeat
 from threading import Lock
 from time import monotonic
 from typing import TypeAlias
@@ -88,24 +89,26 @@ class _Waiting:
         # which number, and when it came.
         self.records: deque[tuple[bytes, int | None, Told, int, float]] = deque()
 
-    def take(self, most: int) -> tuple[bytes, int, int, list[tuple[Unheard, int]]]:
-        """One frame: its bytes, what it took of the budget in how many messages, whom to tell."""
-        records = self.records
+    def take(self, most: int) -> tuple[bytes, int, int, Callable[[], None] | None]:
+        """One frame: its bytes, what it took of the budget in how many messages, how to tell."""
+        waiting = self.records
         if self.length <= most:  # nearly always
-            taken = list(records)
-            records.clear()
+            taken = list(waiting)
+            waiting.clear()
             self.length = 0
         else:
             taken = []
             length = 0
-            while records and (not taken or length + len(records[0][0]) <= most):
-                taken.append(records.popleft())
+            while waiting and (not taken or length + len(waiting[0][0]) <= most):
+                taken.append(waiting.popleft())
                 length += len(taken[-1][0])
             self.length -= length
-        charges = [charged for _, charged, _, _, _ in taken if charged is not None]
-        tell = [(told, number) for _, _, told, number, _ in taken if told is not None]
-        payload = b"".join([self.head, *[record for record, _, _, _, _ in taken]])
-        return payload, sum(charges), len(charges), tell
+        # By columns, for every message passes by.
+        records, charges, told, numbers, _ = zip(*taken, strict=True)
+        uncharged, untold = charges.count(None), told.count(None)
+        tell = partial(_tell, told, numbers) if untold < len(taken) else None
+        payload = b"".join([self.head, *records])
+        return payload, sum(filter(None, charges)), len(taken) - uncharged, tell
 
     def drop_first(self) -> tuple[bytes, int | None]:
         """Forget the oldest: its bytes, and what it took of the budget."""
@@ -184,15 +187,36 @@ class Sender:
                 finds out.
             owed: Whether what goes to the subject are answers: see `answer`.
         """
+        waiting = self._waiting_for(subject, name, owed)
+        waiting.records.append((record, charged, unheard, number, monotonic()))
+        waiting.length += len(record)
+        if waiting.owed:
+            self._owed += len(record) + RECORD_COST
+
+    def add_all(
+        self,
+        subject: str,
+        name: str,
+        records: Sequence[bytes],
+        charges: Sequence[int],
+        unheard: Unheard,
+        numbers: Sequence[int],
+    ) -> None:
+        """Publish records that are no answers; as `add`, with a charge and a number for each."""
+        waiting = self._waiting_for(subject, name, False)
+        now = monotonic()
+        waiting.records.extend(
+            zip(records, charges, repeat(unheard), numbers, repeat(now), strict=False)
+        )
+        waiting.length += sum(map(len, records))
+
+    def _waiting_for(self, subject: str, name: str, owed: bool) -> _Waiting:
         waiting = self._waiting.get(subject)
         if waiting is None:
             waiting = self._waiting[subject] = _Waiting(encode_head(self._server, name), owed)
             self._wake.set()
             self._idle.clear()
-        waiting.records.append((record, charged, unheard, number, monotonic()))
-        waiting.length += len(record)
-        if waiting.owed:
-            self._owed += len(record) + RECORD_COST
+        return waiting
 
     def discard(self, charged: int) -> None:
         """A message will not be added, for which so much was taken of the budget."""
@@ -250,7 +274,7 @@ class Sender:
         if waiting.records:
             self._waiting[subject] = waiting  # at the end: the others' turn comes first
         try:
-            await self._backplane.publish(subject, payload, partial(_tell, tell) if tell else None)
+            await self._backplane.publish(subject, payload, tell)
             self.frames += 1
         except (LinkDown, PayloadTooLarge) as error:
             self.dropped += count
@@ -273,6 +297,7 @@ class Sender:
                 del self._waiting[subject]
 
 
-def _tell(unheard: list[tuple[Unheard, int]]) -> None:
-    for function, number in unheard:
-        function(number)
+def _tell(told: Sequence[Told], numbers: Sequence[int]) -> None:
+    for function, number in zip(told, numbers, strict=True):
+        if function is not None:
+            function(number)
