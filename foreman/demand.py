@@ -145,6 +145,7 @@ class Totals:
         longest: The longest hold of anybody there, seconds.
         second: The longest hold of anybody but that one, seconds.
         strictest: The strictest latency promised to any that would itself keep it, seconds.
+        loosest: The longest that anybody there may wait, seconds; 0 where nobody is.
     """
 
     count: int
@@ -156,12 +157,13 @@ class Totals:
     longest: float
     second: float
     strictest: float
+    loosest: float
 
     @classmethod
     def of(cls, groups: tuple[Group, ...]) -> Totals:
         """Add them up."""
         count = 0
-        load = computing = longest = second = together = rush = slowest = 0.0
+        load = computing = longest = second = together = rush = slowest = loosest = 0.0
         strictest = math.inf
         for group in groups:
             count += group.count
@@ -170,6 +172,7 @@ class Totals:
             together += group.round
             rush += group.rush
             slowest = max(slowest, group.round / group.count)
+            loosest = max(loosest, group.required_latency)
             if group.hold > longest:
                 second = group.hold if group.count > 1 else longest
                 longest = group.hold
@@ -187,6 +190,7 @@ class Totals:
             longest=longest,
             second=second,
             strictest=strictest,
+            loosest=loosest,
         )
 
 

@@ -29,12 +29,25 @@ def _part(share: float, latency: float) -> float:
     return share * latency
 
 
-def _stricter_last(nodes: Sequence[NodeView], latency: float) -> Iterator[NodeView]:
-    """In the same order, but those last where somebody declares less: who comes is work there."""
-    for stricter in (False, True):
-        for node in nodes:
-            if (node.totals.strictest < latency) is stricter:
-                yield node
+def _in_turn(snapshot: Snapshot, latency: float) -> Iterator[NodeView]:
+    """Who is offered a newcomer: the fullest first, those last where somebody declares less.
+
+    Who comes is work there. With one interpreter lock, those where somebody declares much more come
+    before these, but late: a queue that is short as reckoned is several times as long while the
+    other nodes want the lock, and the newcomer, on another node, would want it but once.
+    """
+    loose: list[NodeView] = []
+    strict: list[NodeView] = []
+    much = MUCH_STRICTER * latency if snapshot.lock_delay else math.inf
+    for node in snapshot.nodes:
+        if node.totals.strictest < latency:
+            strict.append(node)
+        elif node.totals.loosest >= much:
+            loose.append(node)
+        else:
+            yield node
+    yield from loose
+    yield from strict
 
 
 def _as_known(node: NodeView, newcomer: Demand) -> list[Group]:
@@ -48,8 +61,9 @@ def _as_known(node: NodeView, newcomer: Demand) -> list[Group]:
 class BestFit:
     """The fullest node on which every declared latency can still be kept.
 
-    Nodes where somebody declares less than the newcomer come last. With one interpreter lock,
-    strangers who declare much more than others do share a node until they are known.
+    Nodes where somebody declares less than the newcomer come last. With one interpreter lock, those
+    where somebody declares much more come late, too, and strangers who declare much more than
+    others do share a node until they are known.
 
     Up fast, down slowly: a broken promise is acted on at once, by moving those away who are to
     blame for it; nodes are merged only after a long calm, and with a margin.
@@ -110,7 +124,7 @@ class BestFit:
             return Place(home, "stays: every latency there can be kept")
         # What more is asked of a node than it can do, others could, unless there is one lock.
         most = math.inf if snapshot.lock_delay else self.full - newcomer.load
-        for node in _stricter_last(snapshot.nodes, demand.required_latency):
+        for node in _in_turn(snapshot, demand.required_latency):
             totals = node.totals  # there may be hundreds: what is quick to see comes first
             if totals.load > most and totals.count:
                 continue

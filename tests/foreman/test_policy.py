@@ -158,6 +158,24 @@ def test_a_burst_of_strangers_is_spread_evenly(shown: Demand | None) -> None:
         assert max(counts) < 1000
 
 
+def test_with_one_lock_who_comes_goes_to_those_who_declare_alike() -> None:
+    """The fullest node would do, too, but the strict would wait in the queue of the loose there."""
+    loose, strict = demand(1.0, 1e-4, 0.02), demand(0.01, 1e-4, 0.001)
+    bulk, empty, quick = node("bulk", [loose] * 9), node("empty"), node("quick", [strict] * 9)
+
+    def goes_to(newcomer: Demand, *nodes: NodeView, lock_delay: float = 1e-4) -> str:
+        return placed_on(place(newcomer, *nodes, lock_delay=lock_delay))
+
+    assert goes_to(strict, bulk, quick, empty) == "quick"
+    assert goes_to(strict, bulk, empty) == "empty"
+    assert goes_to(strict, bulk) == "bulk", "no node is spawned for that alone"
+    assert goes_to(loose, bulk, quick, empty) == "bulk"
+    assert goes_to(loose, quick, empty) == "empty"
+    assert goes_to(loose, quick) == "quick"
+    assert goes_to(demand(0.101, 1e-4), bulk, empty) == "bulk", "that is not ten times as much"
+    assert goes_to(strict, bulk, quick, empty, lock_delay=0.0) == "bulk", "it is the fullest"
+
+
 def test_loose_strangers_stay_together_while_somebody_is_much_stricter() -> None:
     """With one lock each node that runs takes it from the strict; the first shall show the rest."""
     policy = BestFit()
@@ -273,8 +291,9 @@ def _place_all(
                 here = int(name)
                 if feasible:
                     assert here in feasible
-                    stricter = {n for n in feasible if promised[n] < newcomer.required_latency}
-                    offered = set(feasible) - stricter or stricter
+                    lock = lock_delay > 0
+                    ranks = {n: rank_for(newcomer, promised[n], placed[n], lock) for n in feasible}
+                    offered = {n for n in feasible if ranks[n] == min(ranks.values())}
                     fullest = max((views[n].load, views[n].count) for n in offered)
                     fits_best = here in offered and (views[here].load, views[here].count) == fullest
                     assert name == home or fits_best
@@ -296,6 +315,14 @@ def _place_all(
                 assert not strangers
                 assert not bearable
                 assert free == 0
+
+
+def rank_for(newcomer: Demand, promised: float, workers: list[Demand], lock: bool) -> int:
+    """How late a node comes in turn: those with nobody stricter, or, at one lock, much looser."""
+    if promised < newcomer.required_latency:
+        return 2
+    much = 10 * newcomer.required_latency
+    return int(lock and any(worker.required_latency >= much for worker in workers))
 
 
 def _offends(worker: Demand) -> bool:
