@@ -46,7 +46,8 @@ def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit, homeless: Homele
 
     That a promise was broken is not enough: it may have been the garbage collector, or another
     process, and then nobody here is to blame. But when it is broken again and again, its workers
-    are taken to become ready together.
+    are taken to become ready together; and where not even that would explain it, the strictest
+    leave those who take more of the node's time.
     """
     # When nodes become scarce, those who break the deal share what there is.
     scarce = snapshot.max_nodes - len(snapshot.nodes) <= 1
@@ -62,6 +63,8 @@ def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit, homeless: Homele
     if obstacle is None and node.late >= rules.misses:
         conditions = evolve(conditions, bursty=True)
         obstacle = find_obstacle(known, conditions)
+        if obstacle is None:
+            return _part(node, snapshot, rules)
     if obstacle is None:
         return []
     return _move_offenders(
@@ -138,3 +141,21 @@ def _move_victims(
         return []
     reason = f"leaves {node.name} to those who cannot leave it; {obstacle}"
     return [Relocate(node.name, group, group.count, reason) for group in victims]
+
+
+def _part(node: NodeView, snapshot: Snapshot, rules: BestFit) -> list[Action]:
+    """The strictest leave those who declare more, if these take most of the time that is taken.
+
+    The holds that are measured add up to less than what was waited. A thread that is no node's may
+    be to blame: each time a node has served somebody it lets go of the lock, and has to wait for it
+    again. By themselves the strictest wait for it once.
+    """
+    strictest = node.totals.strictest
+    strict = [group for group in node.groups if group.required_latency <= strictest]
+    load = sum(group.load for group in strict)
+    if node.load - load <= load or not all(group.movable for group in strict):
+        return []
+    if not rules.has_room(strict, snapshot, avoid=node.name):
+        return []
+    reason = f"leaves those on {node.name} who declare more; nothing measured says why all wait"
+    return [Relocate(node.name, group, group.count, reason) for group in strict]

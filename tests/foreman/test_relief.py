@@ -117,6 +117,38 @@ def test_a_few_misses_without_a_cause_are_nobodys_fault() -> None:
     assert review(node("a", [demand(latency=0.01, hold=1e-4)] * 10, late=99)) == []
 
 
+def test_what_nothing_measured_explains_parts_the_strictest_from_who_takes_more_time() -> None:
+    strict = [demand(latency=0.01, hold=1e-4, load=0.002, kind="app.Strict")] * 10
+    loose = [demand(latency=1.0, hold=1e-4, load=0.005, kind="app.Loose")] * 50
+    assert review(node("a", strict + loose, late=2)) == []
+    actions = review(node("a", strict + loose, late=3))
+    assert moved(actions) == [("a", "app.Strict", 10)]
+    assert "nothing measured says why" in actions[0].reason
+    # Also where some of them are not known yet, and only where all of them can go.
+    new = [evolve(each, measured=False) for each in strict[:3]]
+    assert sorted(moved(review(node("a", [*strict[3:], *new, *loose], late=3)))) == [
+        ("a", "app.Strict", 3),
+        ("a", "app.Strict", 7),
+    ]
+    stays = [evolve(strict[0], movable=False)]
+    assert review(node("a", [*strict, *stays, *loose], late=3)) == []
+
+
+def test_who_takes_most_of_the_time_has_nobody_to_leave() -> None:
+    strict = [demand(latency=0.01, hold=1e-4, load=0.02, kind="app.Strict")] * 10
+    loose = [demand(latency=1.0, hold=1e-4, load=0.005, kind="app.Loose")] * 20
+    assert review(node("a", strict + loose, late=99)) == []
+    assert review(node("a", strict, late=99)) == []
+
+
+def test_the_strictest_part_only_where_there_is_room_for_them() -> None:
+    strict = [demand(latency=0.01, hold=1e-4, load=0.002, kind="app.Strict")] * 10
+    loose = [demand(latency=1.0, hold=1e-4, load=0.005, kind="app.Loose")] * 50
+    here = node("a", strict + loose, late=3)
+    assert review(here, node("b", [OFFENDER]), max_nodes=2) == []
+    assert moved(review(here, node("b", loose[:2]), max_nodes=2)) == [("a", "app.Strict", 10)]
+
+
 def test_several_nodes_are_relieved_at_once() -> None:
     actions = review(node("a", [STRICT, OFFENDER]), node("b", [STRICT, OFFENDER]))
     assert moved(actions) == [("a", "app.Offender", 1), ("b", "app.Offender", 1)]
