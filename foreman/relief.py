@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # others, before any of them is moved although no promise has been broken yet.
 TOLERANCE = 1.25
 
+# Who takes no more than this share of a node's time is not what others wait for again and again.
+HARDLY_ANY = 1 / 16
+
 
 class Homeless:
     """For whom no place was found in one review, so that none is looked for again and again."""
@@ -46,8 +49,8 @@ def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit, homeless: Homele
 
     That a promise was broken is not enough: it may have been the garbage collector, or another
     process, and then nobody here is to blame. But when it is broken again and again, its workers
-    are taken to become ready together; and where not even that would explain it, the strictest
-    leave those who take more of the node's time.
+    are taken to become ready together; and where not even that would explain it, with one
+    interpreter lock, the strictest leave those who take more of the node's time.
     """
     # When nodes become scarce, those who break the deal share what there is.
     scarce = snapshot.max_nodes - len(snapshot.nodes) <= 1
@@ -63,7 +66,7 @@ def relieve(node: NodeView, snapshot: Snapshot, rules: BestFit, homeless: Homele
     if obstacle is None and node.late >= rules.misses:
         conditions = evolve(conditions, bursty=True)
         obstacle = find_obstacle(known, conditions)
-        if obstacle is None:
+        if obstacle is None and conditions.one_lock:
             return _part(node, snapshot, rules)
     if obstacle is None:
         return []
@@ -153,7 +156,7 @@ def _part(node: NodeView, snapshot: Snapshot, rules: BestFit) -> list[Action]:
     strictest = node.totals.strictest
     strict = [group for group in node.groups if group.required_latency <= strictest]
     load = sum(group.load for group in strict)
-    if node.load - load <= load or not all(group.movable for group in strict):
+    if node.load - load <= max(load, HARDLY_ANY) or not all(group.movable for group in strict):
         return []
     if not rules.has_room(strict, snapshot, avoid=node.name):
         return []

@@ -24,6 +24,10 @@ def review(*nodes: NodeView, max_nodes: int = 8, lock_delay: float = 0.0) -> lis
     return list(BestFit().review(snapshot(*nodes, max_nodes=max_nodes, lock_delay=lock_delay)))
 
 
+def review_locked(*nodes: NodeView, max_nodes: int = 8) -> list[Action]:
+    return review(*nodes, max_nodes=max_nodes, lock_delay=1e-4)
+
+
 def moved(actions: list[Action]) -> list[tuple[str, str, int]]:
     """From which node, of which kind, how many; nothing else may have been decided."""
     assert all(isinstance(action, Relocate) for action in actions), actions
@@ -120,33 +124,43 @@ def test_a_few_misses_without_a_cause_are_nobodys_fault() -> None:
 def test_what_nothing_measured_explains_parts_the_strictest_from_who_takes_more_time() -> None:
     strict = [demand(latency=0.01, hold=1e-4, load=0.002, kind="app.Strict")] * 10
     loose = [demand(latency=1.0, hold=1e-4, load=0.005, kind="app.Loose")] * 50
-    assert review(node("a", strict + loose, late=2)) == []
-    actions = review(node("a", strict + loose, late=3))
+    assert review_locked(node("a", strict + loose, late=2)) == []
+    actions = review_locked(node("a", strict + loose, late=3))
     assert moved(actions) == [("a", "app.Strict", 10)]
     assert "nothing measured says why" in actions[0].reason
     # Also where some of them are not known yet, and only where all of them can go.
     new = [evolve(each, measured=False) for each in strict[:3]]
-    assert sorted(moved(review(node("a", [*strict[3:], *new, *loose], late=3)))) == [
+    assert sorted(moved(review_locked(node("a", [*strict[3:], *new, *loose], late=3)))) == [
         ("a", "app.Strict", 3),
         ("a", "app.Strict", 7),
     ]
+    assert review(node("a", strict + loose, late=3)) == [], "without a lock it makes no difference"
     stays = [evolve(strict[0], movable=False)]
-    assert review(node("a", [*strict, *stays, *loose], late=3)) == []
+    assert review_locked(node("a", [*strict, *stays, *loose], late=3)) == []
 
 
 def test_who_takes_most_of_the_time_has_nobody_to_leave() -> None:
     strict = [demand(latency=0.01, hold=1e-4, load=0.02, kind="app.Strict")] * 10
     loose = [demand(latency=1.0, hold=1e-4, load=0.005, kind="app.Loose")] * 20
-    assert review(node("a", strict + loose, late=99)) == []
-    assert review(node("a", strict, late=99)) == []
+    assert review_locked(node("a", strict + loose, late=99)) == []
+    assert review_locked(node("a", strict, late=99)) == []
+
+
+def test_nobody_leaves_those_who_do_hardly_anything() -> None:
+    strict = [demand(latency=0.01, hold=1e-4, load=0.002, kind="app.Strict")] * 10
+    loose = [demand(latency=1.0, hold=1e-4, load=0.001, kind="app.Loose")]
+    assert review_locked(node("a", strict + loose * 62, late=99)) == []
+    assert len(review_locked(node("a", strict + loose * 64, late=3))) == 1
 
 
 def test_the_strictest_part_only_where_there_is_room_for_them() -> None:
     strict = [demand(latency=0.01, hold=1e-4, load=0.002, kind="app.Strict")] * 10
     loose = [demand(latency=1.0, hold=1e-4, load=0.005, kind="app.Loose")] * 50
     here = node("a", strict + loose, late=3)
-    assert review(here, node("b", [OFFENDER]), max_nodes=2) == []
-    assert moved(review(here, node("b", loose[:2]), max_nodes=2)) == [("a", "app.Strict", 10)]
+    assert review_locked(here, node("b", [OFFENDER]), max_nodes=2) == []
+    assert moved(review_locked(here, node("b", loose[:2]), max_nodes=2)) == [
+        ("a", "app.Strict", 10)
+    ]
 
 
 def test_several_nodes_are_relieved_at_once() -> None:
