@@ -72,6 +72,19 @@ class Tls:
     server: ssl.SSLContext
     client: ssl.SSLContext
 
+    @property
+    def threaded_client(self) -> ssl.SSLContext:
+        """For clients that read on one thread while another writes, as those of websockets.sync do.
+
+        Python 3.11 lets both into OpenSSL at a time. With TLS 1.3 the one may be reading the
+        server's session tickets then, and what the other writes is lost: in one of some hundred
+        connections on a busy machine. TLS 1.2 sends them before the first byte may be written.
+        """
+        context = ssl.create_default_context()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        self.authority.configure_trust(context)
+        return context
+
 
 @pytest.fixture(scope="session")
 def tls() -> Tls:

@@ -253,7 +253,7 @@ class TestBadWebSockets:
     def test_over_the_limit(self, site: Any, size: int, secure: bool) -> None:
         scheme = "wss" if secure else "ws"
         listener = site.listen(f"{scheme}://127.0.0.1:0", Echo, limits=Limits(message=1000))
-        context = site.tls.client if secure else None
+        context = site.tls.threaded_client if secure else None
         with connect(site.url(listener), ssl=context) as client:
             client.send(b"x" * 1000)
             assert client.recv() == b"x" * 1000

@@ -90,7 +90,7 @@ class TestBeforeItIsOpen:
     @pytest.mark.parametrize("scheme", ["ws", "wss"])
     def test_a_websocket(self, full: Full, scheme: str) -> None:
         host, port = full.strict(scheme)
-        options = {"ssl": full.tls.client} if scheme == "wss" else {}
+        options = {"ssl": full.tls.threaded_client} if scheme == "wss" else {}
         with pytest.raises(InvalidStatus) as refusal:
             connect(f"{scheme}://{host}:{port}", **options)
         assert refusal.value.response.status_code == 503
