@@ -21,6 +21,9 @@ from attrs import frozen
 
 from foreman.demand import Group, Totals
 
+# Who declares more than another by this factor is much looser.
+MUCH_LOOSER = 10
+
 
 @frozen(kw_only=True)
 class Conditions:

@@ -10,12 +10,9 @@ from attrs import Attribute, evolve, field, frozen, validators
 
 from foreman.decisions import Action, Place, Placement, Refuse, Spawn
 from foreman.demand import Demand, Group, NodeView, Snapshot
-from foreman.feasibility import Conditions, find_obstacle, has_obstacle
+from foreman.feasibility import MUCH_LOOSER, Conditions, find_obstacle, has_obstacle
 from foreman.merging import merge
 from foreman.relief import Homeless, relieve
-
-# Who declares less than another by this factor is much stricter.
-MUCH_STRICTER = 10
 
 
 def _share(_rules: object, attribute: Attribute[float], value: float) -> None:
@@ -38,7 +35,7 @@ def _in_turn(snapshot: Snapshot, latency: float) -> Iterator[NodeView]:
     """
     loose: list[NodeView] = []
     strict: list[NodeView] = []
-    much = MUCH_STRICTER * latency if snapshot.lock_delay else math.inf
+    much = MUCH_LOOSER * latency if snapshot.lock_delay else math.inf
     for node in snapshot.nodes:
         if node.totals.strictest < latency:
             strict.append(node)
@@ -174,7 +171,7 @@ class BestFit:
         """
         latency = demand.required_latency
         strictest = min((node.totals.strictest for node in snapshot.nodes), default=math.inf)
-        if not (demand.stranger and snapshot.lock_delay and MUCH_STRICTER * strictest <= latency):
+        if not (demand.stranger and snapshot.lock_delay and MUCH_LOOSER * strictest <= latency):
             return None
         for node in open_nodes:
             alike = (group.kind == demand.kind and not group.measured for group in node.groups)

@@ -51,6 +51,19 @@ def test_both_must_have_been_calm(calm: float, settled: float, count: int) -> No
     assert retired(review(flawed, node("other", [LIGHT] * 2))) is None
 
 
+def test_with_one_lock_the_strict_and_the_much_looser_stay_apart() -> None:
+    strict, loose = demand(0.01, 1e-4, 0.01), demand(0.1, 1e-4, 0.01)
+    here, there = node("strict", [strict]), node("loose", [loose] * 2)
+    assert retired(review(here, there, lock_delay=1e-4)) is None
+    assert retired(review(here, there)) == "strict", "without a lock nobody waits for it"
+    like = node("like", [evolve(loose, required_latency=0.099)] * 2)
+    assert retired(review(here, like, lock_delay=1e-4)) == "strict"
+    third = node("third", [loose] * 3)
+    assert retired(review(here, there, third, lock_delay=1e-4)) == "loose", "it has another host"
+    mixed = node("mixed", [loose, strict, loose])
+    assert retired(review(here, mixed, lock_delay=1e-4)) is None
+
+
 def test_a_stuck_node_neither_goes_nor_takes_anybody() -> None:
     assert retired(review(node("a", [LIGHT], stuck=True), node("b", [LIGHT]))) is None
 
