@@ -26,6 +26,7 @@ from pathlib import Path
 from attrs import frozen
 
 from benchmark.cluster.backplanes import Fabric
+from benchmark.errors import BenchmarkError
 from benchmark.load.plan import Plan
 from benchmark.load.stream import TWINS
 from benchmark.load.timetable import Line, Timetable, read_times, split
@@ -83,7 +84,12 @@ class Crossings:
             rate: Messages a second.
             used: CPU time of both servers, or both sides, in all of the loop, seconds.
             broker: The same of the broker.
+
+        Raises:
+            BenchmarkError: There was no message.
         """
+        if not rate:
+            raise BenchmarkError("in the closed loop no message came to the other side")
         messages = rate * (self.warmup + self.seconds)
         return {"cpu_seconds": used / messages, "broker_cpu_seconds": broker / messages}
 

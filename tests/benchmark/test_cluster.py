@@ -17,7 +17,7 @@ from benchmark.bars import Bar
 from benchmark.brokers.process import find_program
 from benchmark.cluster import report
 from benchmark.cluster.backplanes import BACKPLANES, Fabric
-from benchmark.cluster.crossing import ALONE, BARE, OURS, Turn
+from benchmark.cluster.crossing import ALONE, BARE, OURS, Crossings, Turn
 from benchmark.cluster.rows import ROWS, Ground
 from benchmark.commands.cluster import KEPT
 from benchmark.errors import BenchmarkError
@@ -39,6 +39,22 @@ def measure(directory: Path, rows: str) -> dict[str, Any]:
         assert ("zmq" in block(results)) is measured
         assert (NOT_MEASURED in block(results)) is not measured
     return results
+
+
+def test_a_turn_in_which_nothing_crosses_is_an_error() -> None:
+    plan = Crossings(
+        pairs=1,
+        in_flight=1,
+        rate=1.0,
+        size=128,
+        strict=1,
+        strict_rate=1.0,
+        seconds=1.0,
+        warmup=0.0,
+    )
+    assert plan.cpu(2.0, 4.0, 1.0) == {"cpu_seconds": 2.0, "broker_cpu_seconds": 0.5}
+    with pytest.raises(BenchmarkError, match="no message came to the other side"):
+        plan.cpu(0.0, 1.0, 1.0)
 
 
 def test_messages_cross_and_are_counted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
