@@ -117,10 +117,14 @@ def test_each_half_goes_on_and_they_are_one_again(
         a, b = [fleet.server(rules=RULES, config=config) for _ in range(2)]
         ann, ben = fleet.visit(a, "ann"), fleet.visit(b, "ben")
         # Brokers may take a while to find each other, and what is said before that is lost.
-        until(lambda: reaches(a, "ben") and reaches(b, "ann"), "they never reach each other")
+        fleet.visit(a, "amy")
+        fleet.visit(b, "bob")
+        until(lambda: reaches(a, "bob") and reaches(b, "amy"), "they never reach each other")
         ann.join("room/1")
         ben.join("room/1")
         until_there([a, b], "ann", "ben")
+        assert reaches(a, "ben")
+        assert reaches(b, "ann")
 
         getattr(halves.wires, how)()
         until_there([a], "ann")
