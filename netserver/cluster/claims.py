@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
-import time
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -127,11 +126,16 @@ class Claims:
 
         It is granted, too, when they cannot be asked, or do not answer.
         """
+        stamp = self._identities.since(identity, connection)
+        if stamp is None:
+            granted.settle(False)  # it has gone before it came to this
+            return
         self._interest.want(self._subjects.identity(identity))
-        claim = _Claim(identity, connection, time.time_ns(), granted)
+        claim = _Claim(identity, connection, stamp, granted)
         self._claims.setdefault(identity, {})[connection] = claim
         number = self._reaching.add(claim, REACHABLE)
-        self._interest.when_ready(self._subjects.identity(identity), partial(self._reached, number))
+        reached = partial(self._reached, number, claim)
+        self._interest.when_ready(self._subjects.identity(identity), reached)
 
     def withdraw(self, identity: str, connection: Connection) -> None:
         """A connection has the identity no more."""
@@ -141,13 +145,15 @@ class Claims:
             if not claims:
                 del self._claims[identity]
 
-    def _reached(self, number: int) -> None:
-        if (claim := self._reaching.take(number)) is not None:
+    def _reached(self, number: int, claim: _Claim) -> None:
+        if self._reaching.take(number) is not None:
             self._establish(number, claim)
+        elif claim.granted.done and self._stands(claim):
+            self._publish(claim, again=True)  # what others claimed meanwhile was not heard here
 
     def _establish(self, _number: int, claim: _Claim) -> None:
         """It can be reached from everywhere, or that takes too long."""
-        if claim.connection not in self._claims.get(claim.identity, ()):
+        if not self._stands(claim):
             claim.granted.settle(False)  # it has gone meanwhile, and nobody has to give way
             return
         if self._policy == "refuse":
@@ -177,8 +183,22 @@ class Claims:
         return claim is not None
 
     def _grant(self, _number: int, claim: _Claim) -> None:
-        """Nobody has objected in time."""
-        claim.granted.settle(True)
+        """Nobody has objected in time; somebody who was too slow for that finds out by this."""
+        if self._stands(claim):
+            claim.granted.settle(True)
+            self._publish(claim, again=True)
+        else:
+            claim.granted.settle(False)
+
+    def _give_way(self, claims: list[_Claim]) -> None:
+        """Others have the identity, or will: these are refused, and object to nobody any more."""
+        for claim in claims:
+            self.withdraw(claim.identity, claim.connection)
+            claim.granted.settle(False)
+
+    def _stands(self, claim: _Claim) -> bool:
+        """Whether its connection is still there, and was not refused."""
+        return self._claims.get(claim.identity, {}).get(claim.connection) is claim
 
     def _publish(self, claim: _Claim, number: int = 0, again: bool = False) -> None:
         record = encode_record(Kind.CLAIM, _CLAIM.pack(claim.stamp, again), number=number)
@@ -193,7 +213,12 @@ class Claims:
     # ---------------------------------------------------------------- what others claim
 
     def take(self, frame: Frame, record: Record) -> None:
-        """A connection of another server claims an identity that may be here."""
+        """A connection of another server claims an identity that may be here.
+
+        Where the policy is to refuse, of two that wait one gives way at once, by the clocks in
+        their claims, and whoever waits does so to one that was granted its claim: the other may
+        have been asked before it could hear, and would not know of this one.
+        """
         try:
             stamp, again = _CLAIM.unpack(record.body)
         except struct.error:
@@ -202,13 +227,18 @@ class Claims:
         held = list(self._claims.get(frame.name, {}).values())
         if self._policy == "newest":
             self._settle(held, theirs, "connected elsewhere", newest=True)
-        elif self._policy == "refuse" and again:
-            held = [claim for claim in held if claim.granted.done]
-            self._settle(held, theirs, "connected elsewhere, and earlier", newest=False)
         elif self._policy == "refuse":
-            first = any(claim.granted.done or self._rank(claim) < theirs for claim in held)
-            answer = encode_record(Kind.CLAIM_ANSWER, bytes([first]), number=record.number)
-            self._sender.answer(frame.sender, [answer])
+            granted = [claim for claim in held if claim.granted.done]
+            waiting = [claim for claim in held if not claim.granted.done]
+            if again:
+                self._settle(granted, theirs, "connected elsewhere, and earlier", newest=False)
+                self._give_way(waiting)
+            else:
+                later = [claim for claim in waiting if self._rank(claim) > theirs]
+                first = len(later) < len(held)
+                answer = encode_record(Kind.CLAIM_ANSWER, bytes([first]), number=record.number)
+                self._sender.answer(frame.sender, [answer])
+                self._give_way(later)
 
     def _settle(
         self, held: list[_Claim], theirs: tuple[int, bytes], reason: str, *, newest: bool
@@ -229,4 +259,4 @@ class Claims:
     def take_answer(self, frame: Frame, record: Record) -> None:
         """A server that may have a connection of the identity says whether it has."""
         if record.body == b"\x01" and (claim := self._waiting.take(record.number)):
-            claim.granted.settle(False)
+            self._give_way([claim])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ class Identities:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._connections: dict[str, dict[Connection, None]] = {}
+        self._connections: dict[str, dict[Connection, int]] = {}  # since when
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -35,7 +36,7 @@ class Identities:
             before = [each for each in connections if each is not connection]
             if alone and before:
                 return None
-            connections[connection] = None
+            connections[connection] = time.time_ns()
             return before
 
     def remove(self, identity: str, connection: Connection) -> bool:
@@ -56,6 +57,15 @@ class Identities:
             return []
         with self._lock:
             return list(connections)
+
+    def since(self, identity: str, connection: Connection) -> int | None:
+        """When a connection got an identity, nanoseconds since the epoch; None if it has it not.
+
+        Of two of one identity, the one that came later here has the later time, unless the clock
+        was set back between them.
+        """
+        with self._lock:
+            return self._connections.get(identity, {}).get(connection)
 
     def all(self) -> list[tuple[str, Connection]]:
         """All of them."""
