@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 from threading import RLock
-from time import perf_counter
+from time import perf_counter, thread_time
 
 from foreman.interpreter import has_lock
 
@@ -16,8 +16,10 @@ logger = logging.getLogger(__name__)
 # The part of the strictest latency that a collection may take.
 SHARE_OF_LATENCY = 0.1
 
-# The part of the time that examining what has survived may take, at most.
+# The part of the time that examining what has survived may take, at most, where it is not about to
+# take too long; and how long it waits for that, seconds.
 SHARE_OF_TIME = 0.02
+PERIOD = 1.0
 
 # What a collection takes, seconds per object it looks at and per allocated block, until it has been
 # measured. 0.05 to 0.2 µs were, on CPython 3.11 to 3.13; a tracked object is nearly two blocks.
@@ -41,6 +43,10 @@ class Collector:
     for a latency, full collections do not begin by themselves. Instead what has survived the young
     ones is examined now and then by whoever calls `look`, and as soon as examining all of it would
     take too long, it is frozen: not examined again (`gc.freeze`).
+
+    Young collections begin when more objects were made than freed, by some hundreds; where a server
+    is about to greet thousands, tens of thousands are made while as many older ones are freed. So
+    each `look` examines the young ones, and what that takes tells what examining all will.
 
     What that costs is memory. Garbage that refers to itself, and that was alive when it was frozen,
     stays. It is freed when everything is examined again:
@@ -68,9 +74,11 @@ class Collector:
         self._found: tuple[int, int, int] | None = None  # thresholds; None while left alone
         self._budget = math.inf  # longest pause, seconds
         self._frozen = False
-        self._examined = -math.inf  # when, and
+        self._examined = perf_counter()  # when, and
         self._took = 0.0  # how long it took, seconds; 0 when there is less to be examined now
-        self._young = 0  # how many objects may survive each young collection
+        self._survived = 0.0  # how long the young took that came since, seconds
+        self._begun = 0  # how many collections of the young are counted in that
+        self._young = 0  # how many objects may survive one of those that begin by themselves
         self._blocks = 0  # how many there were when everything had been examined
         self._pace = PER_BLOCK
 
@@ -96,7 +104,7 @@ class Collector:
             self._tune(self._found)
 
     def look(self) -> bool:
-        """Examine what has survived, if it is time to; otherwise it costs about a microsecond.
+        """Examine what is young, and what has survived if it is time to.
 
         To be called at least once in every strictest latency while anything is going on, and a
         quarter as often when it returned False.
@@ -104,33 +112,31 @@ class Collector:
         Returns:
             Whether so much survives that this must not be called less often now.
         """
+        if self._found is None or not gc.isenabled():
+            return False
+        # Without the lock: finalizers run, and they may wait for others that want to come in.
+        began_by_itself = gc.get_count()[2] - self._begun
+        young = _collect(1)
         with self._lock:
-            if self._found is None or not gc.isenabled():
-                return False
-            grown = gc.get_count()[2]
-            takes = grown * self._young * PER_OBJECT
-            if not grown or (
-                takes < self._budget / 2
-                and (perf_counter() - self._examined) * SHARE_OF_TIME < self._took
-            ):
-                return takes > self._budget / 8
+            self._begun = gc.get_count()[2]
+            self._survived += young + max(0, began_by_itself) * self._young * PER_OBJECT
+            takes = self._took + self._survived
+            elapsed = perf_counter() - self._examined
+            if takes < self._budget / 2 and elapsed < max(PERIOD, self._took / SHARE_OF_TIME):
+                return young > self._budget / 8
+            self._survived, self._begun = 0.0, 0
             if self._frozen and self._may_thaw():
                 gc.unfreeze()
                 self._frozen = False
-        # Without the lock: finalizers run, and they may wait for others that want to come in. What
-        # is counted above begins anew, so none of them comes as far as here meanwhile.
-        began = perf_counter()
-        try:
-            gc.collect()
-        finally:
-            with self._lock:
-                self._examined = perf_counter()
-                self._took = self._examined - began
-                if not self._frozen:
-                    self._blocks = sys.getallocatedblocks()
-                    self._pace = self._took / self._blocks
-                if self._took > self._budget / 2:
-                    self._freeze()
+        took = _collect(2)
+        with self._lock:
+            self._examined = perf_counter()
+            self._took = took
+            if not self._frozen:
+                self._blocks = sys.getallocatedblocks()
+                self._pace = took / self._blocks
+            if took > self._budget / 2:
+                self._freeze()
         return True
 
     def _may_thaw(self) -> bool:
@@ -167,6 +173,13 @@ class Collector:
         if self._frozen:
             gc.unfreeze()
             self._frozen = False
+
+
+def _collect(generation: int) -> float:
+    """Examine this generation and younger ones; what that took, seconds of computing."""
+    began = thread_time()
+    gc.collect(generation)
+    return thread_time() - began
 
 
 def _is_tunable() -> bool:
