@@ -43,9 +43,9 @@ ENDS_CALM = 3
 # How long the workers of a calm node are still taken to become ready together, seconds.
 BURSTY_FOR = 600.0
 
-# By how much the highest load of a node is forgotten in a second: nodes are not merged as soon as
-# those who run now and then are quiet.
-FADES = 0.965
+# How long the highest load of a node is remembered at least, seconds; twice as long at most. Nodes
+# are not merged as soon as those who run now and then are quiet.
+BUSIEST_OF = 25.0
 
 # Who was moved away so often, each time less than this many seconds after the last, is left where
 # it goes for a while: it makes trouble, or has it, wherever it is. First for `STAY` seconds, and
@@ -105,8 +105,9 @@ class _Conduct:
     bursty: bool = False
     retiring: bool = False
     in_action: bool = False
-    busiest: float = 0.0
-    reviewed: float = 0.0
+    busiest: float = 0.0  # the highest load since then, and in the time before
+    was_busiest: float = 0.0
+    remembers_since: float = 0.0
     calm_since: float = 0.0
     settled_since: float = 0.0
 
@@ -138,7 +139,7 @@ class Ledger(Generic[N]):
         """There is a node more."""
         self.nodes = (*self.nodes, node)
         self._by_name[node.name] = node
-        self._conducts[node.name] = _Conduct(calm_since=now, reviewed=now)
+        self._conducts[node.name] = _Conduct(calm_since=now, remembers_since=now)
         self._lineup.enlist(node)
 
     def strike_off(self, node: N) -> None:
@@ -185,7 +186,8 @@ class Ledger(Generic[N]):
         if conduct is not None:
             conduct.in_action = conduct.retiring = False
             conduct.late = 0
-            conduct.settled_since = conduct.calm_since = now
+            conduct.busiest = conduct.was_busiest = 0.0
+            conduct.settled_since = conduct.calm_since = conduct.remembers_since = now
             self._lineup.touch(node)
 
     def unsettle(self, node: N, now: float) -> None:
@@ -409,14 +411,16 @@ class Ledger(Generic[N]):
         if conduct.bursty and now - conduct.calm_since > BURSTY_FOR:
             conduct.bursty = False
             self._lineup.touch(self.find(view.name))
-        faded = conduct.busiest * FADES ** (now - conduct.reviewed)
+        if now - conduct.remembers_since > BUSIEST_OF:
+            conduct.was_busiest, conduct.busiest = conduct.busiest, 0.0
+            conduct.remembers_since = now
         # What is only reserved keeps nobody busy.
         load = sum(group.load for group in view.groups if group.measured)
-        conduct.busiest, conduct.reviewed = max(load, faded), now
+        conduct.busiest = max(load, conduct.busiest)
         return evolve(
             view,
             bursty=conduct.bursty,
-            busiest=conduct.busiest,
+            busiest=max(conduct.busiest, conduct.was_busiest),
             late=conduct.late if now - conduct.late_at < IN_A_ROW else 0,
             calm=now - conduct.calm_since,
             settled=0.0 if conduct.in_action else now - conduct.settled_since,
