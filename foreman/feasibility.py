@@ -107,6 +107,15 @@ def find_obstacle(groups: Sequence[Group], conditions: Conditions) -> Obstacle |
     return None
 
 
+def would_mix(there: Totals, others: Totals) -> bool:
+    """Whether some would be beside others who declare much more, or much less, than they do.
+
+    Those who hold a node for longer than they would wait themselves are promised nothing.
+    """
+    strictest = min(there.strictest, others.strictest)
+    return max(there.loosest, others.loosest) >= MUCH_LOOSER * strictest
+
+
 def has_obstacle(there: Totals, newcomer: Group, full: float) -> bool:
     """Whether it is plain that `find_obstacle` finds one when these join: a glance, not a search.
 

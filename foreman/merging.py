@@ -9,7 +9,7 @@ from attrs import evolve
 
 from foreman.decisions import Action, Retire
 from foreman.demand import Group, NodeView, Snapshot
-from foreman.feasibility import MUCH_LOOSER, Conditions, find_obstacle
+from foreman.feasibility import Conditions, find_obstacle, would_mix
 
 if TYPE_CHECKING:
     from foreman.policy import BestFit
@@ -83,8 +83,8 @@ def _find_hosts(
     # Those who run now and then are quiet now, perhaps. And a node that is filled by a merge must
     # have room left for those who come: it is filled to `full` of what it may be filled to.
     others = [other for other in others if other.busiest + node.busiest <= rules.full]
-    if snapshot.lock_delay:
-        others = [other for other in others if not _would_mix(node, other)]
+    if snapshot.lock_delay:  # then they are well apart: see `foreman.policy`
+        others = [other for other in others if not would_mix(node.totals, other.totals)]
     found: dict[str, list[Group]] = {}
     for group in sorted(node.groups, key=lambda group: group.hold, reverse=True):
         homeless = group.count
@@ -107,15 +107,6 @@ def _find_hosts(
     for name, groups in found.items():
         there[name] += groups
     return list(found)
-
-
-def _would_mix(node: NodeView, other: NodeView) -> bool:
-    """Whether some would come to others who declare much more or much less.
-
-    With one interpreter lock they are well apart: see `foreman.policy`.
-    """
-    strictest = min(node.totals.strictest, other.totals.strictest)
-    return max(node.totals.loosest, other.totals.loosest) >= MUCH_LOOSER * strictest
 
 
 def _how_many(groups: Sequence[Group], newcomers: Group, conditions: Conditions) -> int:

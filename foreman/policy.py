@@ -9,8 +9,8 @@ from functools import lru_cache
 from attrs import Attribute, evolve, field, frozen, validators
 
 from foreman.decisions import Action, Place, Placement, Refuse, Spawn
-from foreman.demand import Demand, Group, NodeView, Snapshot
-from foreman.feasibility import MUCH_LOOSER, Conditions, find_obstacle, has_obstacle
+from foreman.demand import Demand, Group, NodeView, Snapshot, Totals
+from foreman.feasibility import MUCH_LOOSER, Conditions, find_obstacle, has_obstacle, would_mix
 from foreman.merging import merge
 from foreman.relief import Homeless, relieve
 
@@ -26,24 +26,28 @@ def _part(share: float, latency: float) -> float:
     return share * latency
 
 
-def _in_turn(snapshot: Snapshot, latency: float) -> Iterator[NodeView]:
+def _in_turn(snapshot: Snapshot, newcomer: Group, mixed: bool) -> Iterator[NodeView]:
     """Who is offered a newcomer: the fullest first, those last where somebody declares less.
 
-    Who comes is work there. With one interpreter lock, those where somebody declares much more come
-    before these, but late: a queue that is short as reckoned is several times as long while the
-    other nodes want the lock, and the newcomer, on another node, would want it but once.
+    Who comes is work there. With one interpreter lock that is so too for nodes where somebody
+    declares much more: a queue that is short as reckoned is several times as long while the other
+    nodes want the lock, and the newcomer, on another node, would want it but once. Nor does what is
+    measured of a listener say what it will do when thousands come.
+
+    Args:
+        mixed: With one interpreter lock, those only where somebody declares much more or much less,
+            instead of those only where nobody does.
     """
-    loose: list[NodeView] = []
     strict: list[NodeView] = []
-    much = MUCH_LOOSER * latency if snapshot.lock_delay else math.inf
+    one_lock = snapshot.lock_delay > 0
+    joining = Totals.of((newcomer,))
     for node in snapshot.nodes:
-        if node.totals.strictest < latency:
+        if (one_lock and would_mix(node.totals, joining)) is not mixed:
+            continue
+        if node.totals.strictest < newcomer.required_latency:
             strict.append(node)
-        elif node.totals.loosest >= much:
-            loose.append(node)
         else:
             yield node
-    yield from loose
     yield from strict
 
 
@@ -59,8 +63,8 @@ class BestFit:
     """The fullest node on which every declared latency can still be kept.
 
     Nodes where somebody declares less than the newcomer come last. With one interpreter lock, those
-    where somebody declares much more come late, too, and strangers who declare much more than
-    others do share a node until they are known.
+    where somebody declares much more or much less are for when only one more node may be spawned,
+    and strangers who declare much more than others do share a node until they are known.
 
     Up fast, down slowly: a broken promise is acted on at once, by moving those away who are to
     blame for it; nodes are merged only after a long calm, and with a margin.
@@ -119,9 +123,39 @@ class BestFit:
         newcomer = Group.of(demand)
         if home is not None and self._fits(newcomer, home, snapshot):
             return Place(home, "stays: every latency there can be kept")
+        place = self._find(newcomer, snapshot, avoid, mixed=False)
+        if place is not None:
+            return place
+        open_nodes = [node for node in snapshot.nodes if node.is_open and node.name != avoid]
+        place = self._join_strangers(demand, open_nodes, snapshot)
+        if place is not None:
+            return place
+        free = snapshot.max_nodes - len(snapshot.nodes)
+        reason = self._why_not(newcomer, open_nodes, snapshot)
+        if free > 1:
+            return Spawn(reason)
+        place = self._find(newcomer, snapshot, avoid, mixed=True)
+        if place is not None:
+            return place
+        # The last node that may be spawned is for those who keep to what they declare.
+        if free == 1 and not newcomer.outsized:
+            return Spawn(reason)
+        place = self._squeeze(demand, open_nodes, snapshot)
+        if place is not None:
+            return place
+        return (
+            Spawn(reason)
+            if free
+            else Refuse(f"all {len(snapshot.nodes)} nodes are taken; {reason}")
+        )
+
+    def _find(
+        self, newcomer: Group, snapshot: Snapshot, avoid: str | None, mixed: bool
+    ) -> Place | None:
+        """The first node, of those where all declare alike or of the others, that can keep it."""
         # What more is asked of a node than it can do, others could, unless there is one lock.
         most = math.inf if snapshot.lock_delay else self.full - newcomer.load
-        for node in _in_turn(snapshot, demand.required_latency):
+        for node in _in_turn(snapshot, newcomer, mixed):
             totals = node.totals  # there may be hundreds: what is quick to see comes first
             if totals.load > most and totals.count:
                 continue
@@ -134,23 +168,7 @@ class BestFit:
                     node.name,
                     f"the fullest of the nodes that can keep it, {totals.count} here",
                 )
-        open_nodes = [node for node in snapshot.nodes if node.is_open and node.name != avoid]
-        place = self._join_strangers(demand, open_nodes, snapshot)
-        if place is not None:
-            return place
-        free = snapshot.max_nodes - len(snapshot.nodes)
-        reason = self._why_not(newcomer, open_nodes, snapshot)
-        # The last node that may be spawned is for those who keep to what they declare.
-        if free > 1 or (free == 1 and not newcomer.outsized):
-            return Spawn(reason)
-        place = self._squeeze(demand, open_nodes, snapshot)
-        if place is not None:
-            return place
-        return (
-            Spawn(reason)
-            if free
-            else Refuse(f"all {len(snapshot.nodes)} nodes are taken; {reason}")
-        )
+        return None
 
     def _fits(self, newcomer: Group, name: str, snapshot: Snapshot) -> bool:
         """Whether it can be on that node."""
@@ -202,6 +220,8 @@ class BestFit:
             node = min(open_nodes, key=lambda node: (node.load, node.count))
             conditions = self.conditions(node, snapshot)
             obstacle = find_obstacle((*node.groups, newcomer), conditions)
+            if obstacle is None:
+                return f"on {node.name}, others declare much more or much less"
             return f"on {node.name}, {obstacle}"
         stuck = [node.name for node in snapshot.nodes if node.stuck]
         if stuck:

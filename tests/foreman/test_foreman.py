@@ -105,14 +105,14 @@ def test_an_expected_hold_counts_until_one_is_measured(foreman: Foreman) -> None
     class Slow(Probe):
         expected_hold = 0.5
 
-    strict = foreman.add(Quick(0.01))
+    strict = foreman.add(Quick(0.2))
     assert foreman.add(Quick(1.0)) is strict
     assert foreman.add(Slow(1.0)) is not strict
 
 
 def test_what_is_measured_replaces_what_was_assumed(make_foreman: MakeForeman) -> None:
     foreman = make_foreman(max_nodes=3)
-    loose, strict = Probe(1.0), Probe(0.01)
+    loose, strict = Probe(1.0), Probe(0.2)
     node = foreman.add(loose)
 
     def measured() -> bool:

@@ -89,7 +89,7 @@ def test_the_node_to_leave_is_not_taken() -> None:
 
 
 def test_what_other_nodes_compute_counts_where_they_share_a_lock() -> None:
-    idle, strict = node("idle", [demand(hold=1e-4)] * 2), demand(latency=0.003, load=0.1)
+    idle, strict = node("idle", [demand(0.02, 1e-4)] * 2), demand(latency=0.003, load=0.1)
     computing = node("computing", [demand(hold=0.01, load=0.75)])
     waiting = node("waiting", [demand(hold=0.01, load=0.75, computing=0.0)])
     assert isinstance(place(strict, idle, computing, lock_delay=0.001), Place)
@@ -159,21 +159,30 @@ def test_a_burst_of_strangers_is_spread_evenly(shown: Demand | None) -> None:
 
 
 def test_with_one_lock_who_comes_goes_to_those_who_declare_alike() -> None:
-    """The fullest node would do, too, but the strict would wait in the queue of the loose there."""
+    """The fullest node would do, too, but the strict would wait in the queue of the loose there.
+
+    As long as there are nodes to be had, one is spawned for them.
+    """
     loose, strict = demand(1.0, 1e-4, 0.02), demand(0.01, 1e-4, 0.001)
     bulk, empty, quick = node("bulk", [loose] * 9), node("empty"), node("quick", [strict] * 9)
 
-    def goes_to(newcomer: Demand, *nodes: NodeView, lock_delay: float = 1e-4) -> str:
-        return placed_on(place(newcomer, *nodes, lock_delay=lock_delay))
+    def goes_to(
+        newcomer: Demand, *nodes: NodeView, lock_delay: float = 1e-4, max_nodes: int = 8
+    ) -> str:
+        return placed_on(place(newcomer, *nodes, lock_delay=lock_delay, max_nodes=max_nodes))
 
     assert goes_to(strict, bulk, quick, empty) == "quick"
     assert goes_to(strict, bulk, empty) == "empty"
-    assert goes_to(strict, bulk) == "bulk", "no node is spawned for that alone"
     assert goes_to(loose, bulk, quick, empty) == "bulk"
     assert goes_to(loose, quick, empty) == "empty"
-    assert goes_to(loose, quick) == "quick"
     assert goes_to(demand(0.101, 1e-4), bulk, empty) == "bulk", "that is not ten times as much"
     assert goes_to(strict, bulk, quick, empty, lock_delay=0.0) == "bulk", "it is the fullest"
+    for newcomer, there in ((strict, bulk), (loose, quick)):
+        apart = place(newcomer, there, lock_delay=1e-4, max_nodes=3)
+        assert apart == Spawn(f"on {there.name}, others declare much more or much less")
+        last = goes_to(newcomer, there, max_nodes=2)
+        assert last == there.name, "the last node is for those who would not be served otherwise"
+    assert goes_to(strict, bulk, lock_delay=0.0) == "bulk"
 
 
 def test_loose_strangers_stay_together_while_somebody_is_much_stricter() -> None:
@@ -286,18 +295,22 @@ def _place_all(
         ]
         free = max_nodes - len(placed)
         offends = _offends(newcomer)
+        lock = lock_delay > 0
+        mixing = [n for n in feasible if lock and _would_mix(newcomer, promised[n], placed[n])]
+        alike = [n for n in feasible if n not in mixing]
         match policy.place(newcomer, picture, home):
             case Place(node=name):
                 here = int(name)
-                if feasible:
-                    assert here in feasible
-                    lock = lock_delay > 0
-                    ranks = {n: rank_for(newcomer, promised[n], placed[n], lock) for n in feasible}
-                    offered = {n for n in feasible if ranks[n] == min(ranks.values())}
-                    fullest = max((views[n].load, views[n].count) for n in offered)
-                    fits_best = here in offered and (views[here].load, views[here].count) == fullest
-                    assert name == home or fits_best
-                    assert home is None or int(home) not in feasible or name == home
+                if home is not None and int(home) in feasible:
+                    assert name == home
+                elif alike or (mixing and not strangers):
+                    assert alike or free <= 1
+                    offered = alike or mixing
+                    last = {n: promised[n] < newcomer.required_latency for n in offered}
+                    first = [n for n in offered if not last[n]] or offered
+                    assert here in first
+                    fullest = max((views[n].load, views[n].count) for n in first)
+                    assert (views[here].load, views[here].count) == fullest
                 elif strangers:
                     assert here in strangers
                 else:
@@ -306,7 +319,8 @@ def _place_all(
                     assert views[here].load == min(views[n].load for n in bearable)
                 placed[here].append(newcomer)
             case Spawn():
-                assert not feasible
+                assert not alike
+                assert not mixing or free > 1
                 assert not strangers
                 assert free > 1 or (free == 1 and not (offends and bearable))
                 placed.append([newcomer])
@@ -317,12 +331,11 @@ def _place_all(
                 assert free == 0
 
 
-def rank_for(newcomer: Demand, promised: float, workers: list[Demand], lock: bool) -> int:
-    """How late a node comes in turn: those with nobody stricter, or, at one lock, much looser."""
-    if promised < newcomer.required_latency:
-        return 2
-    much = 10 * newcomer.required_latency
-    return int(lock and any(worker.required_latency >= much for worker in workers))
+def _would_mix(newcomer: Demand, promised: float, workers: list[Demand]) -> bool:
+    """Whether somebody declares ten times as much as another, of these and the newcomer."""
+    latencies = [worker.required_latency for worker in (newcomer, *workers)]
+    strictest = promised if _offends(newcomer) else min(promised, newcomer.required_latency)
+    return max(latencies) >= 10 * strictest
 
 
 def _offends(worker: Demand) -> bool:
