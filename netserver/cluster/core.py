@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from netserver.backplane import Backplane, BackplaneError, LinkDown, LinkState
@@ -202,12 +203,16 @@ class Core:
         )
 
     async def _probe(self) -> None:
-        """Ask the broker again and again whether it is there."""
+        """Ask the broker again and again whether it is there, and look who is not."""
         backplane, config = self.backplane, self._config
         while True:
+            asleep = monotonic()
             await asyncio.sleep(config.heartbeat)
             self._tell_drops()
-            if backplane.state is not LinkState.UP:
+            asked = monotonic()
+            # What the others said while this thread, or the whole process, was held up waits to be
+            # heard.
+            if backplane.state is not LinkState.UP or asked - asleep > 2 * config.heartbeat:
                 self.presence.excuse()
                 continue
             try:
@@ -218,6 +223,9 @@ class Core:
             except TimeoutError:
                 self.presence.excuse()
                 await backplane.restart(f"no answer within {config.probe_timeout:g} s")
+            else:
+                # Only now is it known that the others were silent, and not the broker.
+                self.presence.find_dead(asked)
 
     @property
     def dropped(self) -> int:

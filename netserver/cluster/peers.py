@@ -101,7 +101,7 @@ class Peers:
         return peer.groups
 
     def find_dead(self, now: float) -> list[str]:
-        """Those that were not heard from in time; each is told once."""
+        """Those that were not heard from in time until then; each is told once."""
         dead = []
         for server, peer in list(self._peers.items()):
             if peer.alive and now - peer.heard > self._dead_after:

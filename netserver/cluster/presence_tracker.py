@@ -248,22 +248,14 @@ class PresenceTracker:
     # ---------------------------------------------------------------- life and death
 
     async def run(self) -> None:
-        """Beat, and look who does not, until cancelled."""
+        """Beat, and make up for what was missed, until cancelled."""
         beat = encode_record(Kind.BEAT)
         me = self._server
         resync_at = monotonic() + self._resync
         while True:
             self._sender.add(self._subjects.beat(me), me.hex(), beat)
-            asleep = monotonic()
             await asyncio.sleep(self._heartbeat)
             now = monotonic()
-            if now - asleep > 2 * self._heartbeat:
-                # It is this thread, or the whole process, that was held up: what the others said
-                # meanwhile waits to be heard.
-                self.excuse()
-            for server in self.peers.find_dead(now):
-                logger.warning("server %s has not been heard of and is taken for gone", server)
-                self._lose(server, self.peers.groups(server))
             if not self._sender.link_up:
                 continue
             for group, server in self._asked.overdue(now):
@@ -285,8 +277,18 @@ class PresenceTracker:
                 self._ask(group, server)
         return bool(groups)
 
+    def find_dead(self, proven: float) -> None:
+        """Whoever was not heard of is gone, with its members.
+
+        Args:
+            proven: When the link still was what it should be; `excuse` where it is not.
+        """
+        for server in self.peers.find_dead(proven):
+            logger.warning("server %s has not been heard of and is taken for gone", server)
+            self._lose(server, self.peers.groups(server))
+
     def excuse(self) -> None:
-        """The own link is down: nobody can be heard."""
+        """Nobody could be heard until now: the own link is down, or this thread was held up."""
         self.peers.excuse(monotonic())
 
     def greet_all(self) -> None:

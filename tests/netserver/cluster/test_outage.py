@@ -93,6 +93,29 @@ def test_what_is_local_goes_on_and_the_rest_comes_back(
     assert ben.client.recv(PATIENCE) in ("again", "here")
 
 
+def test_a_broker_that_hangs_is_not_taken_for_the_other_servers() -> None:
+    """Those are silent for longer than they may be before it is known who is to blame."""
+    config = ClusterConfig(heartbeat=0.2, dead_after=0.5, resync=1.0, probe_timeout=2.0)
+    with nats() as (url, broker), ExitStack() as stack:
+        fleet = Fleet(lambda: url, stack)
+        a, b = [fleet.server(rules=RULES, config=config, watched=["room/1"]) for _ in range(2)]
+        ann, ben = fleet.visit(a, "ann"), fleet.visit(b, "ben")
+        ann.join("room/1")
+        ben.join("room/1")
+        until(lambda: both_there(a) and both_there(b))
+        broker.freeze()
+        for site in (a, b):
+            wait_for(site, BackplaneDown)
+        broker.thaw()
+        for site in (a, b):
+            wait_for(site, BackplaneUp)
+        until(lambda: a.send_to("ben", "hello").wait(PATIENCE) is Outcome.DELIVERED)
+        assert both_there(a)
+        assert both_there(b)
+        for site in (a, b):
+            assert not [went for _, _, went in site.changes.queue if went]
+
+
 def test_who_left_while_the_broker_was_away_is_gone_afterwards() -> None:
     with nats() as (url, broker), ExitStack() as stack:
         fleet = Fleet(lambda: url, stack)
