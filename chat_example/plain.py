@@ -7,12 +7,17 @@ import codecs
 import os
 import threading
 import time
+from collections.abc import Callable
 
 from chat_example.render import plain, render
 from chat_example.rules import BURST, RATE, TEXT_LIMIT, Pace
-from chat_example.session import GOODBYE, Item, Session
+from chat_example.session import GOODBYE, Item, Notice, Session
 
 STDIN = 0
+
+# How long to wait for what was said in the room before, seconds: with a cluster it is with the
+# broker, and that may be away.
+ROOM_PATIENCE = 5.0
 
 
 async def run_plain(url: str, nick: str, room: str) -> int:
@@ -34,7 +39,8 @@ async def run_plain(url: str, nick: str, room: str) -> int:
 
     session = Session(url, nick, room, show)
     await session.open()
-    tasks = [asyncio.ensure_future(_type_all(session)), asyncio.ensure_future(session.ended.wait())]
+    typing = asyncio.ensure_future(_type_all(session, show))
+    tasks = [typing, asyncio.ensure_future(session.ended.wait())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -44,7 +50,7 @@ async def run_plain(url: str, nick: str, room: str) -> int:
     return 0 if session.refused is None and session.failure is None else 1
 
 
-async def _type_all(session: Session) -> None:
+async def _type_all(session: Session, show: Callable[[Item], None]) -> None:
     typed = _StandardInput()
     first = asyncio.ensure_future(typed.next_line())
     answered = asyncio.ensure_future(session.answered.wait())
@@ -53,13 +59,16 @@ async def _type_all(session: Session) -> None:
         # What is said before the room is there would be told as what was said before, or not at all
         # to whoever leaves at once. Without a line to say, a server that is gone is not waited for.
         leaves = first.done() and first.result() is None
-        async with asyncio.timeout(GOODBYE if leaves else None):
+        await asyncio.wait({answered}, timeout=GOODBYE if leaves else ROOM_PATIENCE)
+        if leaves and not answered.done():
+            return
+        if session.welcomed and not answered.done():
+            show(Notice(f"what was said in #{session.room} cannot be had now; going on without"))
+        else:
             await answered
         if session.refused:
             return
         line = await first
-    except TimeoutError:
-        return
     finally:
         first.cancel()
         answered.cancel()

@@ -87,6 +87,10 @@ class BackplaneUrl:
         Raises:
             BackplaneUrlError: One has no host, or a port that is none.
         """
+        if "://" in self.rest:
+            raise BackplaneUrlError(
+                self.shown, "has more than one scheme; several servers are listed as host,host"
+            )
         rest = self.rest.partition("/")[0]
         return [self._server(part, default_port) for part in rest.split(",")]
 

@@ -197,15 +197,16 @@ class Cluster(Worker):
         rules = self._rules
         if rules and rules.of(inbox_of(identity)).history is not None:
             return self._send_to_inbox(identity, message, timeout)
+        size = len(message)
+        longest = self._backplane.max_payload - OVERHEAD
+        if self.joined and (type(message) is not bytes or size > longest):
+            size = self._check_size(message)  # before anybody gets it, wherever they are
         found = False
         for connection in self.identities.of(identity):
             found |= connection.send(message)
         if not self.joined or (found and self.config.identities != "all"):
             return Delivery(Outcome.DELIVERED if found else Outcome.NOBODY)
         delivery = Delivery(Outcome.DELIVERED if found else None)
-        size = len(message)
-        if type(message) is not bytes or size > self._backplane.max_payload - OVERHEAD:
-            size = self._check_size(message)
         item = identity, message, delivery, timeout, size
         if not self._lane.gather(self._send_directly, item, self._budget, size):
             delivery.settle(Outcome.REFUSED)
@@ -230,7 +231,9 @@ class Cluster(Worker):
         elif not self.joined:
             answer.settle(Unanswered(identity, NOBODY))
         elif not self._send(message, self._core.router.ask, identity, message, answer, timeout):
-            answer.settle(Unanswered(identity, "too much waits for the backplane"))
+            ended = self._lane.closed
+            why = "this server has ended" if ended else "too much waits for the backplane"
+            answer.settle(Unanswered(identity, why))
         return answer
 
     def broadcast(self, message: Message, group: str | None, key: object) -> None:
@@ -257,6 +260,8 @@ class Cluster(Worker):
         delivery = Delivery()
         check_name(group)
         if id is not None:
+            if id == "":
+                raise ValueError("an id is not empty; None for a message that is new in any case")
             check_key(id)
         else:
             with self._ids_lock:

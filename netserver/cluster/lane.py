@@ -58,6 +58,11 @@ class Lane:
         thread = self._thread
         return thread is not None and thread.ident == get_ident()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more calls, ever."""
+        return self._closed
+
     def start(self) -> bool:
         """Begin, if it has not begun; False when it is closed. Any thread."""
         return self.post(int)

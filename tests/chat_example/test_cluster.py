@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -417,6 +418,28 @@ def test_what_is_said_while_the_broker_is_away_waits_and_what_is_too_much_is_ref
         listener = server.listen("tcp://127.0.0.1:0", ChatConnection)
         with server:
             chatting(partial(without_a_broker, f"tcp://127.0.0.1:{listener.port}", broker.process))
+
+
+def test_plain_lines_are_typed_although_the_room_cannot_be_had() -> None:
+    with required_nats(jetstream=True) as broker:
+        server = ChatServer(cluster=broker.url, cluster_config=TOGETHER)
+        listener = server.listen("tcp://127.0.0.1:0", ChatConnection)
+        with server:
+            broker.process.kill()
+            done = subprocess.run(
+                [sys.executable, "-m", "chat_example", "join", "--nick", "ada"]
+                + [f"tcp://127.0.0.1:{listener.port}"],
+                input="/rooms\n",
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+            assert done.stdout.splitlines()[2:] == [
+                "* what was said in #lobby cannot be had now; going on without",
+                "* rooms: #lobby (1)",
+                "* goodbye",
+            ]
 
 
 async def without_a_broker(url: str, broker: BrokerProcess, guests: list[Guest]) -> None:

@@ -61,6 +61,12 @@ class Options:
             BackplaneUrlError: It has options that are none, or files that cannot be read.
         """
         servers = url.servers(DEFAULT_PORT)
+        if url.rest.partition("/")[2]:
+            raise BackplaneUrlError(
+                url.shown,
+                "has a path, of which NATS knows nothing; clusters are told apart by "
+                "ClusterConfig.prefix",
+            )
         first = servers[0]
         for server in servers:
             if (server.user is None) != (server.password is None):

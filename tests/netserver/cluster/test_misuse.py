@@ -137,12 +137,12 @@ def test_a_timeout_that_is_none_is_told_at_once(fleet: Fleet, timeout: Any) -> N
 
 def test_ids_that_cannot_be_are_told(fleet: Fleet) -> None:
     a = fleet.server(rules=HISTORY)
-    for id in ("x" * 257, "\ud800"):
-        with pytest.raises(ValueError, match=r"key|surrogates"):
+    for id in ("", "x" * 257, "\ud800"):
+        with pytest.raises(ValueError, match=r"not empty|key|surrogates"):
             a.publish("room/1", "x", id=id)
     with pytest.raises(TypeError):
         a.publish("room/1", "x", id=5)  # type: ignore[arg-type]
-    assert a.publish("room/1", "x", id="").wait(PATIENCE) is Outcome.QUEUED
+    assert a.publish("room/1", "x", id="0").wait(PATIENCE) is Outcome.QUEUED
 
 
 class Odd(Guest):
@@ -627,6 +627,24 @@ def test_a_server_that_cannot_be_reached_for_long_claims_once_more(fleet: Fleet)
         second.client.recv(PATIENCE)
     assert closed.value.code == REPLACED
     assert first.join("room/1") == ["joined", "room/1"]
+
+
+def test_what_is_too_long_for_others_is_told_before_anybody_gets_it(fleet: Fleet) -> None:
+    a = fleet.server()
+    ben = fleet.visit(a, "ben")
+    for message in ("x" * (5 << 20), b"x" * (5 << 20)):
+        with pytest.raises(ValueError, match="bytes are more than the"):
+            a.send_to("ben", message)
+    assert a.send_to("ben", "short").outcome is Outcome.DELIVERED
+    assert ben.client.recv(PATIENCE) == "short"
+
+
+def test_who_asks_after_the_end_is_told_why_there_is_no_answer(fleet: Fleet) -> None:
+    a, b = fleet.server(), fleet.server()
+    fleet.visit(b, "ben")
+    a.close()
+    with pytest.raises(Unanswered, match="this server has ended"):
+        a.ask("ben", "?").wait(PATIENCE)
 
 
 def test_a_claim_that_comes_when_its_connection_has_gone_is_none(fleet: Fleet) -> None:

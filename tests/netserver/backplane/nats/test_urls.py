@@ -15,6 +15,8 @@ from netserver.backplane import BackplaneUrlError, make_backplane
         ("nats://", "names no host"),
         ("nats://a b", "names no host"),
         ("nats://h:port", "is none"),
+        ("nats://h:1,nats://h:2", "several servers are listed as host,host"),
+        ("nats://h/chat", "a path, of which NATS knows nothing"),
         ("nats://token@h", r"a token is given as \?token="),
         ("nats://u:secret@h?token=secret", "more than one of password, token, creds and nkey"),
         ("nats://h?token=secret&nkey=/nowhere", "more than one of"),
