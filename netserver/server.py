@@ -275,15 +275,18 @@ class Server(LifeCycle):
         `ClusterConfig.publish_limit`.
 
         Args:
-            id: Unique for the message, at most 256 bytes: a client that does not know whether it
-                was taken says it again with the same one, on any server, and it is stored once.
-                None for one of its own.
+            id: Unique for the message, 1 to 256 bytes: a client that does not know whether it was
+                taken says it again with the same one, on any server, and it is stored once. With
+                NATS that holds for two minutes, or the history's age where that is shorter;
+                elsewhere on this server, as long as its history has the first. None for one of its
+                own.
 
         Returns:
-            What becomes of it: `Outcome.QUEUED`, with its position, when it is stored.
+            What becomes of it: `Outcome.QUEUED`, with its position, when it is stored; that takes
+            as long as the broker is away. `Outcome.REFUSED` beyond `ClusterConfig.publish_limit`.
 
         Raises:
-            ValueError: The group has no history, or the message or the id is too long.
+            ValueError: The group has no history, the id is empty, or it or the message too long.
         """
         check_message(message)
         if self.groups.rules.of(group).history is None:
@@ -296,7 +299,8 @@ class Server(LifeCycle):
         At most once to each, in order with what this thread sends to it otherwise. It goes to those
         servers only that have a connection of the identity. Where the rules of the group ``@`` and
         the identity keep a history (`Connection.inbox`), it is stored there, as with `publish`, and
-        goes to those that are in that group: then nothing is lost while they are away.
+        goes to those that are in that group, and to no others: then nothing is lost while they are
+        away, and nobody is told that there is no such identity.
 
         Args:
             timeout: How long to wait to hear what became of it, seconds.
@@ -305,14 +309,16 @@ class Server(LifeCycle):
             What becomes of it, at once or later: see `Outcome`.
 
         Raises:
-            ValueError: The message is longer than what goes to other servers.
+            ValueError: The message is longer than what goes to other servers; nobody got it.
         """
         return self.cluster.send_to(identity, message, timeout)
 
     def ask(self, identity: str, message: Message, *, timeout: float = 5.0) -> Answer:
         """Ask a connection of an identity, on whatever server, by its `on_ask`. Any thread.
 
-        Of several the newest of one server is asked, and the first answer counts.
+        With connections on this server the newest of them is asked; else the newest on each server
+        that has some, and the first answer counts. That there was none within the timeout does not
+        mean that it was not asked.
 
         Args:
             timeout: How long to wait for the answer, seconds.

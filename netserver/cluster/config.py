@@ -29,13 +29,13 @@ class ClusterConfig:
             ``all`` may stay; only the ``newest`` does, and those before it are closed with 4000;
             or a further one is ``refuse``\\ d while there is one. Where servers cannot reach each
             other, each decides alone, and they settle it when they can.
-        publish_limit: What may wait for the backplane, bytes. Beyond it nothing more is taken,
-            and whoever sends is told.
+        publish_limit: What may wait for the backplane, bytes. Beyond it nothing more is taken:
+            a `Delivery` or an `Answer` says so, a broadcast that does not go out is counted.
         publish_age: How long it may wait while the link is down, seconds, before it is dropped.
             What goes into history waits as long as it takes.
         heartbeat: How often each server says that it is there, seconds.
         dead_after: How long nothing may be heard of one, seconds, before it is taken for gone and
-            its members are taken out of every group. Not while the own link is down.
+            its members are taken out of every group. Only silence while the link works counts.
         probe_timeout: How long the broker may take to answer, seconds, before the link is dropped
             and made anew. It is asked every ``heartbeat``.
         resync: How often the servers compare what they know of a group's members, seconds, so that
