@@ -24,6 +24,10 @@ from foreman.demand import Group, Totals
 # Who declares more than another by this factor is much looser.
 MUCH_LOOSER = 10
 
+# Whoever declares less than so many seconds is kept apart from those who are much looser, where
+# there is one interpreter lock: to others some waits for it more mean nothing.
+STRICT = 0.1
+
 
 @frozen(kw_only=True)
 class Conditions:
@@ -108,12 +112,12 @@ def find_obstacle(groups: Sequence[Group], conditions: Conditions) -> Obstacle |
 
 
 def would_mix(there: Totals, others: Totals) -> bool:
-    """Whether some would be beside others who declare much more, or much less, than they do.
+    """Whether somebody strict would be beside others who declare much more.
 
     Those who hold a node for longer than they would wait themselves are promised nothing.
     """
     strictest = min(there.strictest, others.strictest)
-    return max(there.loosest, others.loosest) >= MUCH_LOOSER * strictest
+    return strictest < STRICT and max(there.loosest, others.loosest) >= MUCH_LOOSER * strictest
 
 
 def has_obstacle(there: Totals, newcomer: Group, full: float) -> bool:

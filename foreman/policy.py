@@ -27,7 +27,7 @@ def _part(share: float, latency: float) -> float:
 
 
 def _in_turn(snapshot: Snapshot, newcomer: Group, mixed: bool) -> Iterator[NodeView]:
-    """Who is offered a newcomer: the fullest first, those last where somebody declares less.
+    """Who is offered a newcomer: the fullest first, and those last where somebody declares less.
 
     Who comes is work there. With one interpreter lock that is so too for nodes where somebody
     declares much more: a queue that is short as reckoned is several times as long while the other
@@ -35,13 +35,14 @@ def _in_turn(snapshot: Snapshot, newcomer: Group, mixed: bool) -> Iterator[NodeV
     measured of a listener say what it will do when thousands come.
 
     Args:
-        mixed: With one interpreter lock, those only where somebody declares much more or much less,
-            instead of those only where nobody does.
+        mixed: With one interpreter lock, those only where somebody strict would be beside others
+            who declare much more, those who do least first; instead of the others.
     """
     strict: list[NodeView] = []
     one_lock = snapshot.lock_delay > 0
     joining = Totals.of((newcomer,))
-    for node in snapshot.nodes:
+    nodes = snapshot.nodes
+    for node in sorted(nodes, key=lambda node: node.load) if mixed else nodes:
         if (one_lock and would_mix(node.totals, joining)) is not mixed:
             continue
         if node.totals.strictest < newcomer.required_latency:
@@ -63,8 +64,9 @@ class BestFit:
     """The fullest node on which every declared latency can still be kept.
 
     Nodes where somebody declares less than the newcomer come last. With one interpreter lock, those
-    where somebody declares much more or much less are for when only one more node may be spawned,
-    and strangers who declare much more than others do share a node until they are known.
+    where somebody strict would be beside others who declare much more are for when only one more
+    node may be spawned, and strangers who declare much more than others do share a node until they
+    are known.
 
     Up fast, down slowly: a broken promise is acted on at once, by moving those away who are to
     blame for it; nodes are merged only after a long calm, and with a margin.
@@ -221,7 +223,7 @@ class BestFit:
             conditions = self.conditions(node, snapshot)
             obstacle = find_obstacle((*node.groups, newcomer), conditions)
             if obstacle is None:
-                return f"on {node.name}, others declare much more or much less"
+                return f"on {node.name}, the strict and those who declare much more would mix"
             return f"on {node.name}, {obstacle}"
         stuck = [node.name for node in snapshot.nodes if node.stuck]
         if stuck:

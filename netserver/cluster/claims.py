@@ -165,8 +165,8 @@ class Claims:
 
     def give_up(self) -> None:
         """The cluster ends: nobody is asked any more, and nobody waits for it."""
-        self._reaching.take_all()
-        self._waiting.take_all()
+        for _, claim in (*self._reaching.take_all(), *self._waiting.take_all()):
+            claim.granted.settle(self._stands(claim))
         for claims in self._claims.values():
             for claim in claims.values():
                 claim.granted.settle(True)
@@ -179,7 +179,7 @@ class Claims:
         """Nobody else has anything to do with the identity; whether that was one of its numbers."""
         claim = self._waiting.take(number)
         if claim is not None:
-            claim.granted.settle(True)
+            claim.granted.settle(self._stands(claim))
         return claim is not None
 
     def _grant(self, _number: int, claim: _Claim) -> None:
@@ -193,7 +193,8 @@ class Claims:
     def _give_way(self, claims: list[_Claim]) -> None:
         """Others have the identity, or will: these are refused, and object to nobody any more."""
         for claim in claims:
-            self.withdraw(claim.identity, claim.connection)
+            if self._stands(claim):  # and its connection has not claimed the identity anew since
+                self.withdraw(claim.identity, claim.connection)
             claim.granted.settle(False)
 
     def _stands(self, claim: _Claim) -> bool:
@@ -251,6 +252,7 @@ class Claims:
             if (self._rank(claim) > theirs) is newest:
                 self._publish(claim, again=True)
             else:
+                self.withdraw(claim.identity, claim.connection)  # so that it objects no more
                 claim.connection.close(REPLACED, reason)
 
     def _rank(self, claim: _Claim) -> tuple[int, bytes]:

@@ -16,7 +16,7 @@ from foreman.collector import NEVER, Collector, _is_tunable
 from tests.foreman.conftest import PATIENCE
 
 PRELUDE = """
-import gc, json, sys, threading, weakref
+import gc, json, math, sys, threading, weakref
 from time import perf_counter
 from foreman import collector as module
 from foreman.collector import NEVER, collector
@@ -200,6 +200,25 @@ def test_all_is_thawed_when_a_looser_latency_is_the_strictest() -> None:
     assert before > 60_000 * 5
     assert after < FEW
     assert dead is True
+
+
+@needs_tunable
+def test_where_nothing_happens_nothing_is_examined_again() -> None:
+    found = run(
+        """
+        module.PERIOD, module.SHARE_OF_TIME = 0.0, math.inf
+        alive = [Ring() for _ in range(60_000)]
+        collector.wish(OWNER, LOOSE)
+        collector.look()
+        whole = [len(pauses(collector.look)) for _ in range(20)]
+        more = [Ring() for _ in range(6000)]
+        print(json.dumps([gc.get_freeze_count(), whole, len(pauses(collector.look))]))
+        """
+    )
+    frozen, whole, after = found
+    assert frozen < FEW
+    assert whole == [1] * 20, "the young only"
+    assert after == 2
 
 
 @needs_tunable

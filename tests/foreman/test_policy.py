@@ -179,10 +179,16 @@ def test_with_one_lock_who_comes_goes_to_those_who_declare_alike() -> None:
     assert goes_to(strict, bulk, quick, empty, lock_delay=0.0) == "bulk", "it is the fullest"
     for newcomer, there in ((strict, bulk), (loose, quick)):
         apart = place(newcomer, there, lock_delay=1e-4, max_nodes=3)
-        assert apart == Spawn(f"on {there.name}, others declare much more or much less")
+        assert apart == Spawn(
+            f"on {there.name}, the strict and those who declare much more would mix"
+        )
         last = goes_to(newcomer, there, max_nodes=2)
         assert last == there.name, "the last node is for those who would not be served otherwise"
     assert goes_to(strict, bulk, lock_delay=0.0) == "bulk"
+    idle = node("idle", [demand(1.0, 1e-4, 0.01)])
+    assert goes_to(strict, bulk, idle, max_nodes=3) == "idle", "if at all, beside who does little"
+    patient, slow = demand(0.1, 1e-4), node("slow", [demand(10.0, 1e-4)])
+    assert goes_to(patient, slow) == "slow", "a tenth of a second is not strict"
 
 
 def test_loose_strangers_stay_together_while_somebody_is_much_stricter() -> None:
@@ -309,8 +315,11 @@ def _place_all(
                     last = {n: promised[n] < newcomer.required_latency for n in offered}
                     first = [n for n in offered if not last[n]] or offered
                     assert here in first
-                    fullest = max((views[n].load, views[n].count) for n in first)
-                    assert (views[here].load, views[here].count) == fullest
+                    if alike:
+                        fullest = max((views[n].load, views[n].count) for n in first)
+                        assert (views[here].load, views[here].count) == fullest
+                    else:
+                        assert views[here].load == min(views[n].load for n in first)
                 elif strangers:
                     assert here in strangers
                 else:
@@ -332,10 +341,10 @@ def _place_all(
 
 
 def _would_mix(newcomer: Demand, promised: float, workers: list[Demand]) -> bool:
-    """Whether somebody declares ten times as much as another, of these and the newcomer."""
+    """Whether somebody declares ten times as much as a strict one, of these and the newcomer."""
     latencies = [worker.required_latency for worker in (newcomer, *workers)]
     strictest = promised if _offends(newcomer) else min(promised, newcomer.required_latency)
-    return max(latencies) >= 10 * strictest
+    return strictest < 0.1 and max(latencies) >= 10 * strictest
 
 
 def _offends(worker: Demand) -> bool:

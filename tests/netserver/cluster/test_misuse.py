@@ -629,6 +629,28 @@ def test_a_server_that_cannot_be_reached_for_long_claims_once_more(fleet: Fleet)
     assert first.join("room/1") == ["joined", "room/1"]
 
 
+class Retry(Guest):
+    """Wants an identity for a moment, and then again."""
+
+    async def on_message(self, message: Any) -> None:  # type: ignore[override]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(self.identify("ben"), 0.2)
+        await self.identify("ben")
+        self.send("has it")
+
+
+def test_an_objection_to_an_earlier_claim_is_none_to_a_later_one(fleet: Fleet) -> None:
+    config = ClusterConfig(identities="refuse", heartbeat=5.0, dead_after=30.0)
+    a, b = fleet.server(config=config), fleet.server(config=config, kind=Retry)
+    ben, other = fleet.visit(a, "ben"), fleet.visit(b)
+    a.cluster._lane.post(time.sleep, 0.4)  # a objects when the first claim has been given up
+    other.client.send("go")
+    until(lambda: len(b.cluster._core.claims._waiting))
+    ben.close()
+    assert other.client.recv(PATIENCE) == "has it"
+    assert b.statistics().cluster.identities == 1
+
+
 def test_what_is_too_long_for_others_is_told_before_anybody_gets_it(fleet: Fleet) -> None:
     a = fleet.server()
     ben = fleet.visit(a, "ben")
