@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterable
 
 import pytest
@@ -13,12 +12,10 @@ from netserver import ClusterConfig, Delivery, Groups, Outcome, Position
 from netserver.backplane.memory import MemoryBackplane
 from netserver.backplane.url import BackplaneUrl
 from netserver.cluster.deadlines import Deadlines
-from netserver.cluster.frames import Kind, decode, encode_head, encode_record
+from netserver.cluster.frames import Kind, decode, encode_record
 from netserver.cluster.identities import Identities
 from netserver.cluster.interest import Interest
 from netserver.cluster.lane import Lane
-from netserver.cluster.presence import Notice, encode_notice
-from netserver.cluster.presence_tracker import PresenceTracker
 from netserver.cluster.router import Router
 from netserver.cluster.sender import FRAME, Budget, Sender
 from netserver.cluster.subjects import Subjects, token
@@ -262,37 +259,6 @@ async def test_what_is_wanted_is_subscribed_to_once_and_some_time_longer() -> No
     task.cancel()
     assert broker.calls == [("+", ["a", "b"]), ("-", ["a"])]
     assert len(interest) == 1
-
-
-# ---------------------------------------------------------------- PresenceTracker
-
-
-async def test_who_was_held_up_itself_takes_nobody_for_gone() -> None:
-    backplane = MemoryBackplane()
-    await backplane.start(lambda *_: None, lambda *_: None)
-    config = ClusterConfig(heartbeat=0.05, dead_after=0.1)
-    subjects, broker = Subjects("p"), Broker()
-    sender = Sender(backplane, config, bytes(8), Budget(1000), Subjects("p"))
-    interest = Interest(broker.subscribe, broker.unsubscribe)
-    tracker = PresenceTracker(config, bytes(8), sender, subjects, interest, lambda *_: None)
-    other = b"\1" * 8
-    tracker.watch("room")
-    notice = encode_record(Kind.PRESENCE, encode_notice(Notice(0)))
-    frame = decode(encode_head(other, "room") + notice)
-    tracker.take(frame, frame.records[0])
-    assert len(tracker.peers) == 1
-    task = asyncio.create_task(tracker.run())
-    await asyncio.sleep(0)
-    time.sleep(0.3)  # noqa: ASYNC251 - as when the process is frozen
-    beats = sender._waiting[subjects.beat(bytes(8))].records
-    while len(beats) < 2:  # noqa: ASYNC110 - one turn of the loop after the other
-        await asyncio.sleep(0)
-    assert len(tracker.peers) == 1  # what it said meanwhile has yet to be heard
-    async with asyncio.timeout(PATIENCE):
-        while len(tracker.peers):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    task.cancel()
-    await backplane.close()
 
 
 # ---------------------------------------------------------------- subjects

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from netserver import GroupRules
-from tests.netserver.cluster.conftest import PATIENCE, Fleet, Site, on_all_engines
+from tests.netserver.cluster.conftest import CONFIG, PATIENCE, Fleet, Site, on_all_engines
 
 RULES = GroupRules(presence=True)
 
@@ -57,6 +57,22 @@ def test_a_server_that_leaves_takes_its_members_with_it(fleet: Fleet) -> None:
     until_there(a, "room/1", {"ann": None, "ben": None})
     b.close()
     until_there(a, "room/1", {"ann": None})
+
+
+@on_all_engines
+def test_who_was_held_up_itself_takes_nobody_for_gone(fleet: Fleet) -> None:
+    """The machine was, perhaps, and the others are not back yet."""
+    a, b = fleet.server(rules=RULES), fleet.server(rules=RULES)
+    fleet.visit(a, "ann").join("room/1")
+    fleet.visit(b, "ben").join("room/1")
+    for site in (a, b):
+        until_there(site, "room/1", {"ann": None, "ben": None})
+    a.cluster._lane.post(time.sleep, 2 * CONFIG.dead_after)
+    b.cluster._lane.post(time.sleep, 2.4 * CONFIG.dead_after)
+    time.sleep(4 * CONFIG.dead_after)
+    for site in (a, b):
+        assert [went for _, _, went in site.changes.queue if went] == []
+    until_there(a, "room/1", {"ann": None, "ben": None})
 
 
 def test_thirty_members_in_twenty_groups(fleet: Fleet) -> None:
