@@ -68,6 +68,7 @@ class PresenceTracker:
         self._groups: dict[str, GroupPresence] = {}
         self._watched: set[str] = set()
         self._greeted: set[str] = set()
+        self._fresh: set[str] = set()  # greeted since the last beat
         self._changed: dict[str, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._asked = Asked()
@@ -156,6 +157,7 @@ class PresenceTracker:
         """Ask the others who is there, once everything that they tell is heard."""
         await self._interest.ready(self._subjects.group(group))
         self._greeted.add(group)
+        self._fresh.add(group)
         self._say_hello(group)
 
     def _say_hello(self, group: str) -> None:
@@ -258,6 +260,9 @@ class PresenceTracker:
             now = monotonic()
             if not self._sender.link_up:
                 continue
+            # Between two brokers of a cluster, two that came at once may not have heard each other.
+            self._tell_versions(self._fresh & self._greeted)
+            self._fresh.clear()
             for group, server in self._asked.overdue(now):
                 self._send_question(group, server)
             if self._up is not None and now - self._up >= TO_BE_BACK * self._heartbeat:
@@ -305,7 +310,10 @@ class PresenceTracker:
 
     def _compare(self) -> None:
         """Tell the version of each share, so that who has missed something asks for it."""
-        for group in self._greeted:
+        self._tell_versions(self._greeted)
+
+    def _tell_versions(self, groups: set[str]) -> None:
+        for group in groups:
             if presence := self._groups.get(group):
                 self._publish(group, [Notice(presence.own.version)])
 
