@@ -59,13 +59,15 @@ async def _type_all(session: Session, show: Callable[[Item], None]) -> None:
         # What is said before the room is there would be told as what was said before, or not at all
         # to whoever leaves at once. Without a line to say, a server that is gone is not waited for.
         leaves = first.done() and first.result() is None
-        await asyncio.wait({answered}, timeout=GOODBYE if leaves else ROOM_PATIENCE)
-        if leaves and not answered.done():
-            return
-        if session.welcomed and not answered.done():
-            show(Notice(f"what was said in #{session.room} cannot be had now; going on without"))
-        else:
-            await answered
+        patience = GOODBYE if leaves else ROOM_PATIENCE
+        while not (await asyncio.wait({answered}, timeout=patience))[0]:
+            if leaves:
+                return
+            if session.welcomed:
+                show(
+                    Notice(f"what was said in #{session.room} cannot be had now; without it, then")
+                )
+                break
         if session.refused:
             return
         line = await first

@@ -81,10 +81,10 @@ class Collector:
         self._examined = perf_counter()  # when, and
         self._took = 0.0  # how long it took, seconds; 0 when there is less to be examined now
         self._survived = 0.0  # how long the young took that came since, seconds
-        self._found_blocks = 0  # how many there were when it was decided to examine everything
         self._begun = 0  # how many collections of the young are counted in that
         self._young = 0  # how many objects may survive one of those that begin by themselves
-        self._blocks = 0  # how many there were when everything had been examined
+        self._last_blocks = 0  # how many there were when it was decided to examine everything, and
+        self._blocks = 0  # when everything had been, with nothing frozen
         self._pace = PER_BLOCK
 
     def wish(self, owner: object, strictest: float | None) -> None:
@@ -125,16 +125,16 @@ class Collector:
         with self._lock:
             self._begun = gc.get_count()[2]
             self._survived += young + max(0, began_by_itself) * self._young * PER_OBJECT
-            takes = self._took + self._survived
             elapsed = perf_counter() - self._examined
-            pressing = takes >= self._budget / 2
+            # Not for next to nothing: what takes nearly so long would be examined again and again.
+            pressing = self._survived >= max(self._budget / 2 - self._took, self._took / 2)
             if not pressing and elapsed < max(PERIOD, self._took / SHARE_OF_TIME):
                 return young > self._budget / 8
             blocks = sys.getallocatedblocks()
-            if not pressing and abs(blocks - self._found_blocks) < CHANGE * blocks:
+            if not pressing and abs(blocks - self._last_blocks) < CHANGE * blocks:
                 self._examined = perf_counter()  # there is nothing new, nor less
                 return False
-            self._found_blocks = blocks
+            self._last_blocks = blocks
             self._survived, self._begun = 0.0, 0
             if self._frozen and self._may_thaw():
                 gc.unfreeze()
@@ -166,7 +166,7 @@ class Collector:
         """Have the collector's thresholds, and what is alive already, fit the budget."""
         often = max(1, min(found[1], int(self._budget / 2 / PER_OBJECT / found[0]) - 1))
         self._young = found[0] * (often + 1)
-        self._found_blocks = 0
+        self._last_blocks = 0
         gc.set_threshold(found[0], often, NEVER)
         if not self._frozen and sys.getallocatedblocks() * self._pace > self._budget / 2:
             self._freeze()

@@ -38,8 +38,10 @@ def _in_turn(snapshot: Snapshot, newcomer: Group, mixed: bool) -> Iterator[NodeV
         mixed: With one interpreter lock, those only where somebody strict would be beside others
             who declare much more, those who do least first; instead of the others.
     """
-    strict: list[NodeView] = []
     one_lock = snapshot.lock_delay > 0
+    if mixed and not one_lock:
+        return
+    strict: list[NodeView] = []
     joining = Totals.of((newcomer,))
     nodes = snapshot.nodes
     for node in sorted(nodes, key=lambda node: node.load) if mixed else nodes:

@@ -198,8 +198,9 @@ class Cluster(Worker):
         if rules and rules.of(inbox_of(identity)).history is not None:
             return self._send_to_inbox(identity, message, timeout)
         size = len(message)
-        longest = self._backplane.max_payload - OVERHEAD
-        if self.joined and (type(message) is not bytes or size > longest):
+        if self.joined and (
+            type(message) is not bytes or size > self._backplane.max_payload - OVERHEAD
+        ):
             size = self._check_size(message)  # before anybody gets it, wherever they are
         found = False
         for connection in self.identities.of(identity):

@@ -436,7 +436,7 @@ def test_plain_lines_are_typed_although_the_room_cannot_be_had() -> None:
             )
             assert (done.returncode, done.stderr) == (0, "")
             assert done.stdout.splitlines()[2:] == [
-                "* what was said in #lobby cannot be had now; going on without",
+                "* what was said in #lobby cannot be had now; without it, then",
                 "* rooms: #lobby (1)",
                 "* goodbye",
             ]

@@ -222,6 +222,26 @@ def test_where_nothing_happens_nothing_is_examined_again() -> None:
 
 
 @needs_tunable
+def test_what_nearly_takes_too_long_is_not_examined_for_next_to_nothing() -> None:
+    whole, after, frozen = run(
+        """
+        alive = [Ring() for _ in range(60_000)]
+        collector.wish(OWNER, LOOSE)
+        module.PERIOD, module.SHARE_OF_TIME = 0.0, math.inf
+        collector.look()
+        collector._budget = 2 * collector._took
+        module.PERIOD = math.inf
+        whole = [len(pauses(collector.look)) for _ in range(20)]
+        more = [Ring() for _ in range(60_000)]
+        print(json.dumps([whole, len(pauses(collector.look)), gc.get_freeze_count()]))
+        """
+    )
+    assert whole == [1] * 20, "the young only"
+    assert after == 2
+    assert frozen > 60_000 * 5, "with as much again it takes too long"
+
+
+@needs_tunable
 def test_all_is_thawed_when_little_is_left_alive() -> None:
     before, after = run(
         """

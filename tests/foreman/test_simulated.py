@@ -7,7 +7,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from foreman import BestFit, Infeasible
@@ -261,6 +261,17 @@ def check_spacing(sim: Simulation) -> None:
     max_nodes=st.sampled_from([2, 4, 8]),
     lock_delay=st.sampled_from([0.0, ONE_LOCK, 0.005]),
 )
+@example(  # one that has left a node is not what that remembers
+    population=[
+        ("app.A", 0.01, 0.0001, 0.0, 0.0, False),
+        ("app.A", 0.01, 0.0001, 2.0, 0.0, False),
+        ("app.A", 0.01, 0.02, 50.0, 0.0, True),
+        ("app.A", 0.1, 0.0001, 0.0, 0.0, True),
+        ("app.A", 1.0, 0.0001, 2.0, 0.0, True),
+    ],
+    max_nodes=4,
+    lock_delay=0.0,
+)
 def test_under_constant_costs_it_becomes_quiet_and_stays_quiet(
     population: list[tuple[str, float, float, float, float, bool]],
     max_nodes: int,
@@ -282,6 +293,26 @@ def test_under_constant_costs_it_becomes_quiet_and_stays_quiet(
     max_nodes=st.sampled_from([3, 8]),
     lock_delay=st.sampled_from([0.0, ONE_LOCK]),
     seed=st.integers(0, 1000),
+)
+@example(  # merged a moment before they were busy again
+    population=[
+        ("app.A", 0.01, 0.0001, 0.0, 0.0, False),
+        ("app.A", 1.0, 0.0001, 2.0, 0.0, False),
+        ("app.A", 0.1, 0.2, 2.0, 0.0, True),
+    ],
+    max_nodes=8,
+    lock_delay=0.0,
+    seed=323,
+)
+@example(
+    population=[
+        ("app.A", 0.01, 0.0001, 0.0, 0.0, False),
+        ("app.A", 0.1, 0.0001, 2.0, 0.0, False),
+        ("app.A", 0.1, 0.005, 50.0, 0.0, True),
+    ],
+    max_nodes=8,
+    lock_delay=0.0,
+    seed=294,
 )
 def test_costs_that_vary_and_peaks_that_come_and_go_make_nothing_swing(
     population: list[tuple[str, float, float, float, float, bool]],

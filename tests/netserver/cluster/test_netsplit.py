@@ -148,6 +148,24 @@ def test_each_half_goes_on_and_they_are_one_again(
         assert all(site.statistics().cluster.link_up for site in (a, b))
 
 
+def test_who_comes_while_brokers_have_not_found_each_other_is_known_a_beat_later() -> None:
+    """Nobody hears the first words of the other, nor notices it."""
+    config = evolve(CONFIG, heartbeat=4.0, dead_after=10.0, resync=60.0)
+    with nats() as halves, ExitStack() as stack:
+        fleet = Fleet(halves.url, stack)
+        a, b = [fleet.server(rules=RULES, config=config) for _ in range(2)]
+        ann, ben = fleet.visit(a, "ann"), fleet.visit(b, "ben")
+        until(lambda: reaches(a, "ben") and reaches(b, "ann"), "they never reach each other")
+        halves.wires.cut()
+        until(lambda: not reaches(a, "ben"), "they still reach each other")
+        for visitor in (ann, ben):
+            visitor.client.send('["join", "room/1", null, null]')
+        until_there([a], "ann")
+        until_there([b], "ben")
+        halves.wires.mend()
+        until_there([a, b], "ann", "ben")
+
+
 @pytest.mark.parametrize("identities", ["newest", "refuse"])
 def test_an_identity_is_claimed_again_where_nothing_tells_of_the_end_of_a_split(
     identities: str,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
-from netserver import GroupRules
+from netserver import GroupRules, Outcome
 from tests.netserver.cluster.conftest import CONFIG, PATIENCE, Fleet, Site, on_all_engines
 
 RULES = GroupRules(presence=True)
@@ -67,9 +68,13 @@ def test_who_was_held_up_itself_takes_nobody_for_gone(fleet: Fleet) -> None:
     fleet.visit(b, "ben").join("room/1")
     for site in (a, b):
         until_there(site, "room/1", {"ann": None, "ben": None})
-    a.cluster._lane.post(time.sleep, 2 * CONFIG.dead_after)
-    b.cluster._lane.post(time.sleep, 2.4 * CONFIG.dead_after)
-    time.sleep(4 * CONFIG.dead_after)
+    awake = [threading.Event(), threading.Event()]
+    for site, seconds, event in zip((a, b), (2.0, 2.4), awake, strict=True):
+        site.cluster._lane.post(time.sleep, seconds * CONFIG.dead_after)
+        site.cluster._lane.post(event.set)
+    assert all(event.wait(PATIENCE) for event in awake)
+    for site, other in ((a, "ben"), (b, "ann")):
+        assert site.send_to(other, "hello").wait(PATIENCE) is Outcome.DELIVERED
     for site in (a, b):
         assert [went for _, _, went in site.changes.queue if went] == []
     until_there(a, "room/1", {"ann": None, "ben": None})
